@@ -1,0 +1,113 @@
+"""What can go wrong, and the exit code of each.
+
+```
+Exception
+├── NetpolGenError                 everything a user can cause or meet
+│   ├── InputError        exit 2   a file, record, manifest or field that cannot be used
+│   │   ├── BadRecordsError        too many bad records for `--strict` or `--max-bad`
+│   │   └── NotAFlowLogError       a file that is no flow log at all
+│   ├── OptionError       exit 2   options that make no sense, alone or together
+│   ├── CheckFailedError  exit 1   the check that was asked for found something
+│   └── RemoteError       exit 3   a remote system said no or was unreachable
+└── InvariantError                 a bug of ours; never caught, so that it is seen
+```
+
+Messages are lower case and name the thing and the place: `flows.jsonl:17: port 70000 is not a port`.
+Text that came from a log or a manifest passes through `printable` first, because it may hold terminal escapes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+def printable(text: object, limit: int = 120) -> str:
+    """`text` on one line with control characters escaped and its length bounded, fit for a terminal."""
+    # Format characters (Cf: bidirectional overrides, zero-width joiners) are not printable either.
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in str(text))
+    return shown if len(shown) <= limit else f"{shown[: limit - 1]}…"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in the input something was found.
+
+    `line` and `document` count from 1; 0 means "not known". `field` is a path such as `spec.ingress[0].ports[1].port`.
+    """
+
+    path: str = ""
+    line: int = 0
+    document: int = 0
+    field: str = ""
+
+    def __str__(self) -> str:
+        """`path:line: document 2: field`, leaving out what is not known."""
+        head = printable(self.path or "-", 400)
+        if self.line:
+            head += f":{self.line}"
+        if self.document:
+            head += f": document {self.document}"
+        if self.field:
+            head += f": {printable(self.field)}"
+        return head
+
+    def at(self, field: str) -> Place:
+        """The same place, one field further in."""
+        if not self.field:
+            joined = field
+        elif field.startswith("["):
+            joined = self.field + field
+        else:
+            joined = f"{self.field}.{field}"
+        return Place(self.path, self.line, self.document, joined)
+
+
+class NetpolGenError(Exception):
+    """Everything that a user can cause or meet; `exit_code` is what the command returns."""
+
+    exit_code: ClassVar[int] = 2
+
+
+class InputError(NetpolGenError):
+    """A file, record, manifest or field that cannot be used."""
+
+    def __init__(self, problem: str, place: Place | None = None) -> None:
+        """`problem` is a lower-case sentence; `place` says where."""
+        self.problem = problem
+        self.place = place
+        super().__init__(f"{place}: {problem}" if place else problem)
+
+
+class NotAFlowLogError(InputError):
+    """A file that is no flow log at all; the message says what it looks like."""
+
+
+class BadRecordsError(InputError):
+    """Many bad records as one error, with counts and the first five places."""
+
+    def __init__(self, problem: str, places: Sequence[str]) -> None:
+        """`places` are the first few bad records, as `path:line: reason`."""
+        self.places = tuple(places)
+        super().__init__("\n".join([problem, *(f"  {printable(p, 400)}" for p in self.places[:5])]))
+
+
+class OptionError(NetpolGenError):
+    """Options that make no sense, alone or together."""
+
+
+class CheckFailedError(NetpolGenError):
+    """The check that was asked for found something."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class RemoteError(NetpolGenError):
+    """A remote system said no or was unreachable."""
+
+    exit_code: ClassVar[int] = 3
+
+
+class InvariantError(AssertionError):
+    """A bug of ours. Stands outside `NetpolGenError` and is never caught."""

@@ -1,0 +1,263 @@
+"""The canonical flow table: what every reader returns, and the ledger that accounts for every record.
+
+A *row* is one conversation as one source saw it: client end, server end, protocol, port, observed verdict. Readers fold
+records into rows while they read, so a table is bounded by distinct conversations, never by records.
+
+Orientation. When a reader knows who opened the connection (`direction` is not null) `src` is the client and `dst` the
+server, `src_port` is null, and records that were answers have been turned round and counted in `replies`. When it does
+not know, `direction` is null, both ports are kept and `src`/`dst` are as in the packet; `netpol_gen.direction` decides.
+
+Columns of a table (`SCHEMA`; the same names in CSV, JSONL, Parquet and pandas; lists are JSON text in CSV):
+
+| column | dtype | meaning |
+|---|---|---|
+| first_seen, last_seen | timestamp[ns, UTC] | of the records folded in |
+| hours | list<int32> | hours since the epoch with at least one record, ascending |
+| src_ip, dst_ip | string | canonical text (IPv4-mapped IPv6 as IPv4, no zone); null when the source hides it |
+| src_port, dst_port | int32 | null: unknown, no such thing (ICMP), or folded away (client port) |
+| protocol | string | `TCP`, `UDP`, `SCTP`, `ICMP`, `ICMPv6`, else the IANA number as text |
+| observed_verdict | string | `forwarded`, `dropped` (by policy), `audit`, `unknown` |
+| drop_reason | string | the source's own word, null unless dropped |
+| direction | string | `model.DirectionEvidence` that decided the client; null: undecided |
+| signals | int32 | `model.Signal` bits |
+| flows | int64 | distinct connections: exact up to 64, then estimated from the 64 smallest hashes |
+| records, replies | int64 | records folded in; how many of them were answers |
+| bytes, packets | int64 | null when the source has none |
+| src_namespace, src_pod, src_labels, src_workload | string | what the source itself says; labels as a JSON object with
+sorted keys (all labels of the source, prefix stripped, volatile ones included); workload as `Kind/name` |
+| src_entities | string | reserved identities of the source, sorted, comma-joined (`host,kube-apiserver`, `world`) |
+| src_identity | int64 | Cilium security identity |
+| src_names | list<string> | DNS names that the source had for the address |
+| src_uid | string | pod UID where the source has it |
+| dst_… | | the same for the other end |
+| dst_service | string | `namespace/name` of the Service dialled, where the source says so |
+| backend_ip, backend_port | string, int32 | the server after destination NAT, where visible; `dst_*` is then as dialled |
+| nodes | list<string> | nodes that reported it, ascending |
+| source | string | reader: `hubble`, `aws-vpc`, `gcp-vpc`, `azure-vnet`, `conntrack`, `calico`, `flows` |
+| sample | string | `file:line` of the first record in file order |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from netpol_gen.errors import InvariantError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_END_COLUMNS = ("namespace", "pod", "labels", "workload", "entities", "identity", "names", "uid")
+
+
+def schema() -> pa.Schema:
+    """The Arrow schema of a flow table."""
+    import pyarrow as pa  # noqa: PLC0415 - half a second that `--help` must not pay
+
+    when = pa.timestamp("ns", tz="UTC")
+    kinds = {"identity": pa.int64(), "names": pa.list_(pa.string())}
+    ends = [(f"{end}_{c}", kinds.get(c, pa.string())) for end in ("src", "dst") for c in _END_COLUMNS]
+    return pa.schema(
+        [
+            ("first_seen", when),
+            ("last_seen", when),
+            ("hours", pa.list_(pa.int32())),
+            ("src_ip", pa.string()),
+            ("dst_ip", pa.string()),
+            ("src_port", pa.int32()),
+            ("dst_port", pa.int32()),
+            ("protocol", pa.string()),
+            ("observed_verdict", pa.string()),
+            ("drop_reason", pa.string()),
+            ("direction", pa.string()),
+            ("signals", pa.int32()),
+            ("flows", pa.int64()),
+            ("records", pa.int64()),
+            ("replies", pa.int64()),
+            ("bytes", pa.int64()),
+            ("packets", pa.int64()),
+            *ends,
+            ("dst_service", pa.string()),
+            ("backend_ip", pa.string()),
+            ("backend_port", pa.int32()),
+            ("nodes", pa.list_(pa.string())),
+            ("source", pa.string()),
+            ("sample", pa.string()),
+        ]
+    )
+
+
+class Bucket(StrEnum):
+    """Where a record can end."""
+
+    USED = "used"
+    DUPLICATE = "duplicate"
+    REPLY = "reply"
+    SET_ASIDE = "set aside"
+
+
+class Reason(StrEnum):
+    """Why a record was set aside. `BAD` reasons count against `--max-bad` and `--strict`."""
+
+    # bad input
+    MALFORMED = "malformed record"
+    NOT_A_FLOW = "not a flow record"
+    TOO_LONG = "line too long"
+    BAD_FIELD = "field out of range"
+    # records that are no evidence
+    CONTROL = "status record (node_status, agent_event, header, NODATA, …)"
+    LOST_EVENTS = "loss marker"
+    NO_L4 = "no transport layer"
+    NO_ENDPOINT = "endpoint missing"
+    ICMP = "icmp"
+    OTHER_PROTOCOL = "protocol that no policy can name"
+    SOCKET_EVENT = "socket translation event"
+    NO_VERDICT = "verdict unknown"
+    ERROR_VERDICT = "verdict error"
+    DENIED = "currently denied by policy"
+    OTHER_DROP = "dropped for another reason than policy"
+    AUDIT = "audit verdict not accepted"
+    HEALTH = "health probe of the network plug-in"
+    LOOPBACK = "loopback"
+    MULTICAST = "multicast, broadcast or link-local"
+    OUT_OF_WINDOW = "outside --since/--until"
+    DUPLICATE_DELIVERY = "same record delivered twice"
+    # decided later, by row
+    UNDECIDED = "client and server cannot be told apart"
+    WEAK = "weak evidence, left out by --min-evidence strong"
+    UNKNOWN_PARTY = "endpoint unknown"
+    AMBIGUOUS = "address changed hands too close to the flow"
+    OWN_NODE = "from or to the pod's own node, always allowed"
+    NODE_TO_NODE = "no pod at either end"
+    SELF = "a workload's pod to itself"
+    UNANSWERED = "never answered"
+    REFUSED = "refused"
+    DENIED_ELSEWHERE = "forwarded at one end, denied at the other"
+    SCAN = "scan, quarantined for review"
+    NO_BACKEND = "service without a backend"
+    EXCLUDED = "exclusion list"
+
+
+BAD = frozenset({Reason.MALFORMED, Reason.NOT_A_FLOW, Reason.TOO_LONG, Reason.BAD_FIELD})
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Loss:
+    """Events that the source says it lost: on which node, in which hour since the epoch, at which stage, how many."""
+
+    node: str
+    hour: int
+    stage: str
+    events: int
+
+
+@dataclass(slots=True)
+class Ledger:
+    """Every record read ends in one bucket. `close` checks that the sum is the number read.
+
+    A reader adds what it sets aside itself and leaves the rest in rows; later steps take rows out of the pending
+    count. Mutable by design: it is an accumulator, merged in any order with one result.
+    """
+
+    read: int = 0
+    used: int = 0
+    duplicate: int = 0
+    reply: int = 0
+    set_aside: dict[Reason, int] = field(default_factory=dict)
+    places: dict[Reason, list[str]] = field(default_factory=dict)
+    """The first five places (`file:line: detail`) per reason, smallest first."""
+    losses: dict[tuple[str, int, str], int] = field(default_factory=dict)
+    files: dict[str, int] = field(default_factory=dict)
+    """Records read by file."""
+
+    def aside(self, reason: Reason, count: int = 1, place: str = "") -> None:
+        """Set `count` records aside."""
+        self.set_aside[reason] = self.set_aside.get(reason, 0) + count
+        if place:
+            self._keep(reason, (place,))
+
+    def lose(self, node: str, hour: int, stage: str, events: int) -> None:
+        """Note a loss marker's content (the marker itself is a record: `aside(Reason.LOST_EVENTS)`)."""
+        key = (node, hour, stage)
+        self.losses[key] = self.losses.get(key, 0) + events
+
+    def settle(self, *, flows: int, records: int, replies: int) -> None:
+        """Take one row as evidence: its connections are used, its answers replies, the rest duplicates."""
+        used = min(flows, records - replies)
+        self.used += used
+        self.reply += replies
+        self.duplicate += records - replies - used
+
+    def merge(self, other: Ledger) -> None:
+        """Add another reader's or process's ledger."""
+        self.read += other.read
+        self.used += other.used
+        self.duplicate += other.duplicate
+        self.reply += other.reply
+        for reason, count in other.set_aside.items():
+            self.aside(reason, count)
+        for reason, places in other.places.items():
+            self._keep(reason, places)
+        for (node, hour, stage), events in other.losses.items():
+            self.lose(node, hour, stage, events)
+        for path, count in other.files.items():
+            self.files[path] = self.files.get(path, 0) + count
+
+    def _keep(self, reason: Reason, places: Iterable[str]) -> None:
+        kept = self.places.setdefault(reason, [])
+        kept.extend(places)
+        if len(kept) > 5:  # noqa: PLR2004 - "the first five places", errors.py
+            kept.sort(key=_place_key)
+            del kept[5:]
+
+    @property
+    def bad(self) -> int:
+        """Records that were not what they should be."""
+        return sum(self.set_aside.get(reason, 0) for reason in BAD)
+
+    @property
+    def lost(self) -> int:
+        """Events that the sources say they lost."""
+        return sum(self.losses.values())
+
+    @property
+    def accounted(self) -> int:
+        """Records that have ended in a bucket."""
+        return self.used + self.duplicate + self.reply + sum(self.set_aside.values())
+
+    def close(self) -> None:
+        """Check that every record read is in one bucket.
+
+        Raises:
+            InvariantError: it is not; nothing may be written then.
+
+        """
+        if self.accounted != self.read:
+            raise InvariantError(f"the ledger does not close: {self.read} records read, {self.accounted} accounted for")
+
+    def rows(self) -> list[tuple[str, str, int]]:
+        """Bucket, reason and count, in a fixed order, zero counts left out."""
+        out = [(Bucket.USED, "", self.used), (Bucket.DUPLICATE, "", self.duplicate), (Bucket.REPLY, "", self.reply)]
+        out += [(Bucket.SET_ASIDE, reason, self.set_aside.get(reason, 0)) for reason in Reason]
+        return [(str(b), str(r), n) for b, r, n in out if n]
+
+
+def _place_key(place: str) -> tuple[str, int, str]:
+    path, _, rest = place.partition(":")
+    line = rest.partition(":")[0]
+    return (path, int(line) if line.isdigit() else 0, rest)
+
+
+@dataclass(frozen=True, slots=True)
+class Flows:
+    """A flow table with its ledger: what `read_flows` returns.
+
+    `table` has `schema()`; rows are sorted by every column, so that the order of records and files leaves no trace.
+    """
+
+    table: pa.Table
+    ledger: Ledger
+    sources: Mapping[str, int]
+    """Records by source name."""

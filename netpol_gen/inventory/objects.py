@@ -1,0 +1,128 @@
+"""What the cluster held, as values: the part of Kubernetes objects that decides identity, ports and selection."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, IPv4Network, IPv6Network
+
+from netpol_gen.model import Protocol, Workload
+from netpol_gen.selectors import LabelSelector
+
+Labels = tuple[tuple[str, str], ...]
+"""Sorted pairs; `dict(labels)` where a mapping is wanted."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ContainerPort:
+    """A declared port. `name` is empty when it has none."""
+
+    number: int
+    protocol: Protocol
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Namespace:
+    """A namespace with its labels; `kubernetes.io/metadata.name` is always among them (the API server sets it)."""
+
+    name: str
+    labels: Labels
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A node. `addresses` are its InternalIP and ExternalIP, `pod_cidrs` what it hands to pods."""
+
+    name: str
+    addresses: tuple[IPv4Address | IPv6Address, ...] = ()
+    pod_cidrs: tuple[IPv4Network | IPv6Network, ...] = ()
+    labels: Labels = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """A pod and the time in which it held its addresses.
+
+    `started` and `ended` are nanoseconds since the epoch, UTC; `None` means "not known" (open on that side). A Succeeded
+    or Failed pod has ended: it keeps its address in `status` but nobody answers there. `observed` marks pods known
+    only from flows, not from an object dump.
+    """
+
+    namespace: str
+    name: str
+    labels: Labels
+    workload: Workload
+    addresses: tuple[IPv4Address | IPv6Address, ...] = ()
+    ports: tuple[ContainerPort, ...] = ()
+    node: str = ""
+    host_network: bool = False
+    uid: str = ""
+    phase: str = "Running"
+    started: int | None = None
+    ended: int | None = None
+    observed: bool = False
+
+    @property
+    def live(self) -> bool:
+        """Whether it can take part in a connection now (semantics 4.1 no. 22)."""
+        return self.phase not in ("Succeeded", "Failed") and self.ended is None
+
+
+@dataclass(frozen=True, slots=True)
+class Controller:
+    """A workload's own object: its pod template and selector.
+
+    `selector` is the controller's `spec.selector` (absent for bare pods and CronJobs); `template_labels` what new pods
+    will carry. `replicas` is `None` where it has no meaning. `schedule` is a CronJob's.
+    """
+
+    workload: Workload
+    selector: LabelSelector | None
+    template_labels: Labels
+    ports: tuple[ContainerPort, ...] = ()
+    replicas: int | None = None
+    schedule: str = ""
+    host_network: bool = False
+    annotations: Labels = ()
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ServicePort:
+    """`port` → `target` (a number, or the name of a container port resolved per pod)."""
+
+    port: int
+    protocol: Protocol
+    target: int | str
+    name: str = ""
+    node_port: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A Service. `selector` is `None` for one without a selector (its endpoints come from EndpointSlices alone)."""
+
+    namespace: str
+    name: str
+    selector: Labels | None
+    ports: tuple[ServicePort, ...]
+    cluster_ips: tuple[IPv4Address | IPv6Address, ...] = ()
+    external_ips: tuple[IPv4Address | IPv6Address, ...] = ()
+    """`spec.externalIPs` and load balancer ingress addresses."""
+    type: str = "ClusterIP"
+    external_traffic_policy: str = "Cluster"
+    external_name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """One endpoint of a Service's port, from an EndpointSlice: where a VIP really leads."""
+
+    service: str
+    """`namespace/name`."""
+    port_name: str
+    protocol: Protocol
+    port: int
+    address: IPv4Address | IPv6Address
+    pod: str = ""
+    """`namespace/name` of the target pod, empty for others."""
+    ready: bool = True
