@@ -96,7 +96,7 @@ class Config:
     accept: frozenset[ObservedVerdict] = frozenset({ObservedVerdict.FORWARDED})
     accept_unanswered: bool = False
     min_evidence: MinEvidence = MinEvidence.WEAK
-    scan_threshold: int = 15
+    scan_threshold: int = 10
     """So many different one-touch ports or hosts from one source make it a scan. 0 turns the check off."""
     exclude: tuple[Exclusion, ...] = ()
     since: int | None = None

@@ -129,7 +129,6 @@ class Reason(StrEnum):
     WEAK = "weak evidence, left out by --min-evidence strong"
     UNKNOWN_PARTY = "endpoint unknown"
     AMBIGUOUS = "address changed hands too close to the flow"
-    OWN_NODE = "from or to the pod's own node, always allowed"
     NODE_TO_NODE = "no pod at either end"
     SELF = "a workload's pod to itself"
     UNANSWERED = "never answered"

@@ -120,8 +120,10 @@ class ExternalKind(StrEnum):
     """Parties that no podSelector can name."""
 
     API_SERVER = "kube-apiserver"
+    OWN_NODE = "own-node"
+    """The node that the pod at the other end runs on: kubelet probes. Always allowed, never needs a rule."""
     NODE = "node"
-    """A node's own address: hostNetwork pods, kubelet, or a client hidden by source NAT."""
+    """Another node's address: hostNetwork pods, or a client hidden by source NAT."""
     INGRESS_PROXY = "ingress-proxy"
     """The CNI's own ingress or gateway proxy (Cilium `reserved:ingress`)."""
     WORLD = "world"
