@@ -42,7 +42,7 @@ LAYERS: tuple[Layer, ...] = (
     layer("reading", "readers flowtable", "ground", "numpy pandas pyarrow msgspec isal zstandard"),
     layer(
         "knowing",
-        "edges store resolve direction inventory",
+        "edges store resolve direction identity inventory",
         "ground reading",
         "numpy pandas pyarrow msgspec yaml",
     ),
