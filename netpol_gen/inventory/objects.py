@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, IPv4Network, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from netpol_gen.model import Protocol, Workload
 from netpol_gen.selectors import LabelSelector
@@ -14,11 +14,12 @@ Labels = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True, order=True)
 class ContainerPort:
-    """A declared port. `name` is empty when it has none."""
+    """A declared port. `name` is empty when it has none; `host_port` is 0 unless the node forwards one to it."""
 
     number: int
     protocol: Protocol
     name: str = ""
+    host_port: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,21 +32,29 @@ class Namespace:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A node. `addresses` are its InternalIP and ExternalIP, `pod_cidrs` what it hands to pods."""
+    """A node. `addresses` are its InternalIP and ExternalIP, `pod_cidrs` what it hands to pods.
+
+    `inner_addresses` are addresses from the pod ranges that the node itself answers at: bridge, router, tunnel device.
+    """
 
     name: str
     addresses: tuple[IPv4Address | IPv6Address, ...] = ()
     pod_cidrs: tuple[IPv4Network | IPv6Network, ...] = ()
     labels: Labels = ()
+    inner_addresses: tuple[IPv4Address | IPv6Address, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Pod:
     """A pod and the time in which it held its addresses.
 
-    `started` and `ended` are nanoseconds since the epoch, UTC; `None` means "not known" (open on that side). A Succeeded
-    or Failed pod has ended: it keeps its address in `status` but nobody answers there. `observed` marks pods known
-    only from flows, not from an object dump.
+    `started` and `ended` are nanoseconds since the epoch, UTC; `None` means "not known" (open on that side). A
+    Succeeded or Failed pod has ended: it keeps its address in `status` but nobody answers there. From `unsure_from` on
+    it may have been gone already: only the latest possible end is known, for example from a snapshot without the pod.
+
+    `observed` marks pods known only from flows, not from an object dump. `template` marks the stand-in for a workload
+    without a live pod (plain manifests, zero replicas, a CronJob between runs): its name is the workload's, it has the
+    template's labels and ports, and no address, node or uid.
     """
 
     namespace: str
@@ -61,6 +70,8 @@ class Pod:
     started: int | None = None
     ended: int | None = None
     observed: bool = False
+    template: bool = False
+    unsure_from: int | None = None
 
     @property
     def live(self) -> bool:

@@ -1,0 +1,127 @@
+"""The inventory as one frozen value, with the look-ups that every later step needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any
+
+from netpol_gen.inventory.objects import Backend, Controller, Namespace, Node, Pod, Service
+from netpol_gen.model import Diagnostic, Workload
+from netpol_gen.policy import NetworkPolicy
+from netpol_gen.sets import Address, AddressSet
+
+NAME_LABEL = "kubernetes.io/metadata.name"
+
+
+@dataclass(slots=True)
+class _Index:
+    """Look-up tables, made once per inventory."""
+
+    by_workload: dict[Workload, tuple[Pod, ...]]
+    by_name: dict[tuple[str, str], Pod]
+    services: dict[tuple[str, str], Service]
+    nodes: dict[Address, Node]
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """What the cluster held. Tuples are sorted by name; mappings iterate in the order of their keys.
+
+    `pods` holds every pod of every snapshot once, the ended ones too, and one stand-in (`Pod.template`) for each
+    controller without a live pod. `tiers` are policies of other kinds than NetworkPolicy, as their parsers made them.
+    `other` counts objects by `Kind.group` that nothing here uses.
+    """
+
+    namespaces: Mapping[str, Namespace] = field(default_factory=lambda: MappingProxyType({}))
+    nodes: Mapping[str, Node] = field(default_factory=lambda: MappingProxyType({}))
+    pods: tuple[Pod, ...] = ()
+    controllers: Mapping[Workload, Controller] = field(default_factory=lambda: MappingProxyType({}))
+    services: tuple[Service, ...] = ()
+    backends: tuple[Backend, ...] = ()
+    policies: tuple[NetworkPolicy, ...] = ()
+    tiers: tuple[Any, ...] = ()
+    other: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    pod_ranges: AddressSet = field(default_factory=AddressSet)
+    """What pods may hold: nodes' pod CIDRs, address pools, given CIDRs, and every address that a pod did hold."""
+    service_ranges: AddressSet = field(default_factory=AddressSet)
+    """What Services may hold: ServiceCIDRs, the API server's flag, given CIDRs, and every cluster IP."""
+    api_server: frozenset[tuple[Address, int]] = frozenset()
+    """Endpoints of `default/kubernetes`: address and backend port."""
+    diagnostics: tuple[Diagnostic, ...] = ()
+    _index: _Index = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Build the look-up tables."""
+        object.__setattr__(self, "_index", _build_index(self))
+
+    def pods_of(self, workload: Workload) -> tuple[Pod, ...]:
+        """Every pod of a workload, ended ones and the stand-in included."""
+        return self._index.by_workload.get(workload, ())
+
+    def workload(self, workload: Workload) -> Controller | None:
+        """The workload's own object, if it was dumped."""
+        return self.controllers.get(workload)
+
+    def namespace_labels(self, namespace: str) -> dict[str, str]:
+        """Labels of a namespace, always with the name label; `namespace in namespaces` says whether it was dumped."""
+        known = self.namespaces.get(namespace)
+        return {**(dict(known.labels) if known else {}), NAME_LABEL: namespace}
+
+    def pod(self, namespace: str, name: str) -> Pod | None:
+        """The pod of that name; of several in the course of time the one alive, else the youngest."""
+        return self._index.by_name.get((namespace, name))
+
+    def service(self, namespace: str, name: str) -> Service | None:
+        """The Service of that name."""
+        return self._index.services.get((namespace, name))
+
+    def node_at(self, address: Address) -> Node | None:
+        """The node that answers at an address, be it its own or one from the pod ranges."""
+        return self._index.nodes.get(address)
+
+    def with_observed(self, pods: Iterable[Pod], namespaces: Iterable[Namespace] = ()) -> Inventory:
+        """The same with pods and namespaces known only from flows; an object of the same name wins."""
+        known = {(pod.namespace, pod.name) for pod in self.pods if not pod.template}
+        new = {pod_key(p): replace(p, observed=True) for p in pods if (p.namespace, p.name) not in known}
+        named = {**{n.name: n for n in namespaces}, **self.namespaces}
+        return replace(
+            self,
+            pods=tuple(sorted((*self.pods, *(new[k] for k in sorted(new))), key=pod_key)),
+            namespaces=MappingProxyType({name: named[name] for name in sorted(named)}),
+        )
+
+
+def pod_key(pod: Pod) -> tuple[Any, ...]:
+    """Total order and identity of pods: a name can be used again, by a pod with another start or uid."""
+    started = -1 if pod.started is None else pod.started
+    held = tuple(map(str, pod.addresses))
+    return (pod.namespace, pod.name, pod.template, started, pod.uid, pod.workload, held)
+
+
+def _build_index(inventory: Inventory) -> _Index:
+    by_workload: dict[Workload, list[Pod]] = {}
+    by_name: dict[tuple[str, str], Pod] = {}
+    for pod in inventory.pods:
+        by_workload.setdefault(pod.workload, []).append(pod)
+        key = (pod.namespace, pod.name)
+        held = by_name.get(key)
+        # Pods come in order of start: a later one replaces, unless it has ended and the earlier has not.
+        if held is None or held.template or (not pod.template and (pod.live or not held.live)):
+            by_name[key] = pod
+    nodes: dict[Address, Node] = {}
+    for node in inventory.nodes.values():
+        for address in (*node.addresses, *node.inner_addresses):
+            nodes.setdefault(address, node)
+    return _Index(
+        {workload: tuple(pods) for workload, pods in by_workload.items()},
+        by_name,
+        {(s.namespace, s.name): s for s in inventory.services},
+        nodes,
+    )
+
+
+def empty() -> Inventory:
+    """An inventory of nothing, for runs without one."""
+    return Inventory()
