@@ -1,5 +1,18 @@
 """Who is who: objects from dumps of the cluster, and the addresses that they held over time."""
 
 from netpol_gen.inventory.base import NAME_LABEL, Inventory, empty, pod_key
+from netpol_gen.inventory.services import Target, backends_of, service_targets, services_selecting
+from netpol_gen.inventory.timeline import Owner, Timeline
 
-__all__ = ["NAME_LABEL", "Inventory", "empty", "pod_key"]
+__all__ = [
+    "NAME_LABEL",
+    "Inventory",
+    "Owner",
+    "Target",
+    "Timeline",
+    "backends_of",
+    "empty",
+    "pod_key",
+    "service_targets",
+    "services_selecting",
+]

@@ -7,22 +7,13 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
+from netpol_gen.inventory.index import Index
 from netpol_gen.inventory.objects import Backend, Controller, Namespace, Node, Pod, Service
 from netpol_gen.model import Diagnostic, Workload
 from netpol_gen.policy import NetworkPolicy
 from netpol_gen.sets import Address, AddressSet
 
 NAME_LABEL = "kubernetes.io/metadata.name"
-
-
-@dataclass(slots=True)
-class _Index:
-    """Look-up tables, made once per inventory."""
-
-    by_workload: dict[Workload, tuple[Pod, ...]]
-    by_name: dict[tuple[str, str], Pod]
-    services: dict[tuple[str, str], Service]
-    nodes: dict[Address, Node]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +31,8 @@ class Inventory:
     controllers: Mapping[Workload, Controller] = field(default_factory=lambda: MappingProxyType({}))
     services: tuple[Service, ...] = ()
     backends: tuple[Backend, ...] = ()
+    sliced: frozenset[str] = frozenset()
+    """Services (`namespace/name`) whose endpoints were dumped, be there none."""
     policies: tuple[NetworkPolicy, ...] = ()
     tiers: tuple[Any, ...] = ()
     other: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
@@ -50,15 +43,17 @@ class Inventory:
     api_server: frozenset[tuple[Address, int]] = frozenset()
     """Endpoints of `default/kubernetes`: address and backend port."""
     diagnostics: tuple[Diagnostic, ...] = ()
-    _index: _Index = field(init=False, repr=False, compare=False)
+    index: Index = field(init=False, repr=False, compare=False)
+    """Look-up tables over the above."""
 
     def __post_init__(self) -> None:
         """Build the look-up tables."""
-        object.__setattr__(self, "_index", _build_index(self))
+        index = Index.build(self.pods, self.nodes.values(), self.services, self.backends)
+        object.__setattr__(self, "index", index)
 
     def pods_of(self, workload: Workload) -> tuple[Pod, ...]:
         """Every pod of a workload, ended ones and the stand-in included."""
-        return self._index.by_workload.get(workload, ())
+        return self.index.by_workload.get(workload, ())
 
     def workload(self, workload: Workload) -> Controller | None:
         """The workload's own object, if it was dumped."""
@@ -71,15 +66,15 @@ class Inventory:
 
     def pod(self, namespace: str, name: str) -> Pod | None:
         """The pod of that name; of several in the course of time the one alive, else the youngest."""
-        return self._index.by_name.get((namespace, name))
+        return self.index.by_name.get((namespace, name))
 
     def service(self, namespace: str, name: str) -> Service | None:
         """The Service of that name."""
-        return self._index.services.get((namespace, name))
+        return self.index.services.get((namespace, name))
 
     def node_at(self, address: Address) -> Node | None:
         """The node that answers at an address, be it its own or one from the pod ranges."""
-        return self._index.nodes.get(address)
+        return self.index.nodes.get(address)
 
     def with_observed(self, pods: Iterable[Pod], namespaces: Iterable[Namespace] = ()) -> Inventory:
         """The same with pods and namespaces known only from flows; an object of the same name wins."""
@@ -98,28 +93,6 @@ def pod_key(pod: Pod) -> tuple[Any, ...]:
     started = -1 if pod.started is None else pod.started
     held = tuple(map(str, pod.addresses))
     return (pod.namespace, pod.name, pod.template, started, pod.uid, pod.workload, held)
-
-
-def _build_index(inventory: Inventory) -> _Index:
-    by_workload: dict[Workload, list[Pod]] = {}
-    by_name: dict[tuple[str, str], Pod] = {}
-    for pod in inventory.pods:
-        by_workload.setdefault(pod.workload, []).append(pod)
-        key = (pod.namespace, pod.name)
-        held = by_name.get(key)
-        # Pods come in order of start: a later one replaces, unless it has ended and the earlier has not.
-        if held is None or held.template or (not pod.template and (pod.live or not held.live)):
-            by_name[key] = pod
-    nodes: dict[Address, Node] = {}
-    for node in inventory.nodes.values():
-        for address in (*node.addresses, *node.inner_addresses):
-            nodes.setdefault(address, node)
-    return _Index(
-        {workload: tuple(pods) for workload, pods in by_workload.items()},
-        by_name,
-        {(s.namespace, s.name): s for s in inventory.services},
-        nodes,
-    )
 
 
 def empty() -> Inventory:

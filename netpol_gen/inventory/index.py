@@ -1,0 +1,85 @@
+"""Look-up tables over an inventory, made once."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from netpol_gen.inventory.objects import Backend, Labels, Node, Pod, Service, ServicePort
+from netpol_gen.model import Protocol, Workload
+from netpol_gen.sets import Address
+
+
+@dataclass(slots=True)
+class Index:
+    """Tables by what people ask for. Lists keep the inventory's order; nothing is changed after `build`."""
+
+    by_workload: Mapping[Workload, tuple[Pod, ...]]
+    by_name: dict[tuple[str, str], Pod] = field(default_factory=dict)
+    """Of several pods of one name in the course of time the one alive, else the youngest."""
+    by_label: dict[tuple[str, str, str], list[Pod]] = field(default_factory=lambda: defaultdict(list))
+    """By namespace, key and value."""
+    by_address: dict[Address, list[Pod]] = field(default_factory=lambda: defaultdict(list))
+    """Living pods with a network of their own."""
+    by_host_port: dict[tuple[int, Protocol], list[Pod]] = field(default_factory=lambda: defaultdict(list))
+    nodes: dict[Address, Node] = field(default_factory=dict)
+    services: dict[tuple[str, str], Service] = field(default_factory=dict)
+    services_in: dict[str, list[Service]] = field(default_factory=lambda: defaultdict(list))
+    services_at: dict[Address, list[Service]] = field(default_factory=lambda: defaultdict(list))
+    node_ports: dict[tuple[int, Protocol], list[tuple[Service, ServicePort]]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
+    backends: dict[str, list[Backend]] = field(default_factory=lambda: defaultdict(list))
+    """By the Service's `namespace/name`."""
+
+    @classmethod
+    def build(
+        cls, pods: Sequence[Pod], nodes: Iterable[Node], services: Iterable[Service], backends: Iterable[Backend]
+    ) -> Index:
+        """Sort everything into its tables."""
+        by_workload: dict[Workload, list[Pod]] = defaultdict(list)
+        for pod in pods:
+            by_workload[pod.workload].append(pod)
+        index = cls({workload: tuple(found) for workload, found in by_workload.items()})
+        for pod in pods:
+            index._add_pod(pod)
+        for node in nodes:
+            for address in (*node.addresses, *node.inner_addresses):
+                index.nodes.setdefault(address, node)
+        for service in services:
+            index._add_service(service)
+        for backend in backends:
+            index.backends[backend.service].append(backend)
+        return index
+
+    def pods_with(self, namespace: str, labels: Labels) -> list[Pod]:
+        """Pods of a namespace that carry all of these labels, of which there must be one at least."""
+        lists = [self.by_label.get((namespace, key, value), []) for key, value in labels]
+        wanted = set(labels)
+        return [pod for pod in min(lists, key=len) if wanted.issubset(pod.labels)]
+
+    def _add_pod(self, pod: Pod) -> None:
+        key = (pod.namespace, pod.name)
+        held = self.by_name.get(key)
+        # Pods come in order of start: a later one replaces, unless it has ended and the earlier has not.
+        if held is None or held.template or (not pod.template and (pod.live or not held.live)):
+            self.by_name[key] = pod
+        for label, value in pod.labels:
+            self.by_label[pod.namespace, label, value].append(pod)
+        if pod.host_network:
+            return
+        if pod.live:
+            for address in pod.addresses:
+                self.by_address[address].append(pod)
+        for host_port in sorted({(p.host_port, p.protocol) for p in pod.ports if p.host_port}):
+            self.by_host_port[host_port].append(pod)
+
+    def _add_service(self, service: Service) -> None:
+        self.services[service.namespace, service.name] = service
+        self.services_in[service.namespace].append(service)
+        for address in dict.fromkeys((*service.cluster_ips, *service.external_ips)):
+            self.services_at[address].append(service)
+        for port in service.ports:
+            if port.node_port is not None:
+                self.node_ports[port.node_port, port.protocol].append((service, port))

@@ -1,0 +1,267 @@
+"""Who held an address at a time.
+
+Every pod claims its addresses from its start to its end, widened by the guard on both sides because clocks differ and a
+record may be written late. One claim is an owner; two claims by different pods are no owner at all: the flow is
+ambiguous, and a wrong guess would open a policy to a stranger. Claims become a step function per address, so that
+millions of flows are looked up with two binary searches each.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netpol_gen.errors import InvariantError
+from netpol_gen.inventory.base import Inventory
+from netpol_gen.inventory.objects import Node, Pod, Service
+from netpol_gen.model import Diagnostic
+from netpol_gen.sets import Address, Interval
+
+Int64 = NDArray[np.int64]
+Int32 = NDArray[np.int32]
+
+_MIN = -(2**62)
+_MAX = 2**62
+"""Beyond every time: 2**62 ns is the year 2116."""
+
+
+class Owner(IntEnum):
+    """What an address is when it is not one pod; a pod is its index in `Inventory.pods`."""
+
+    UNKNOWN_INSIDE = -1
+    """Within the cluster's own ranges and nobody's at that time, or no address at all. Never an ipBlock."""
+    AMBIGUOUS = -2
+    """Changed hands too close to that time, or two pods claim it."""
+    NODE = -3
+    VIP = -4
+    """A Service's cluster IP, external IP or load balancer address."""
+    OUTSIDE = -5
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """A pod's hold on one address, inclusive, `None` open; sure up to and including `sure_until`."""
+
+    code: int
+    pod: int
+    start: int | None
+    end: int | None
+    sure_until: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Steps:
+    """Owners of all claimed addresses as one sorted table of (address code, time from which, owner)."""
+
+    times: Int64
+    """Distinct times, ascending; a time's rank in it stands for it, so that code and rank fit one 64-bit key."""
+    keys: Int64
+    owners: Int64
+
+    def find(self, codes: Int64, times: Int64) -> Int64:
+        """The step in force, for addresses that have steps."""
+        ranks = np.searchsorted(self.times, np.clip(times, _MIN, _MAX - 1), side="right")
+        key = codes * (len(self.times) + 1) + ranks
+        return np.searchsorted(self.keys, key, side="right") - 1
+
+
+@dataclass(slots=True)
+class Timeline:
+    """Answers from an inventory. Make one with `build`; what is looked up often is remembered inside."""
+
+    inventory: Inventory
+    diagnostics: tuple[Diagnostic, ...]
+    """`NPG210`: two pods alive at once with one address."""
+    _claims: tuple[_Claim, ...]
+    _codes: dict[Address, int]
+    _contested: frozenset[int]
+    _services: Mapping[Address, tuple[Service, ...]]
+    _inside: tuple[Sequence[Interval], Sequence[Interval]]
+    _known: dict[str, int] = field(default_factory=dict)
+    _steps: dict[int, _Steps] = field(default_factory=dict)
+
+    @classmethod
+    def build(cls, inventory: Inventory) -> Timeline:
+        """Index the claims of an inventory's pods.
+
+        Pods on the host's network claim nothing: the address is the node's.
+        """
+        codes: dict[Address, int] = {}
+        claims: list[_Claim] = []
+        for index, pod in enumerate(inventory.pods):
+            if pod.host_network:
+                continue
+            for address in dict.fromkeys(pod.addresses):
+                code = codes.setdefault(address, len(codes))
+                claims.append(_claim(code, index, pod))
+        services = _by_address(inventory.services)
+        inside = inventory.pod_ranges | inventory.service_ranges
+        return cls(
+            inventory,
+            _duplicates(inventory.pods, claims, codes),
+            tuple(claims),
+            codes,
+            frozenset(codes[a] for a in services if a in codes),
+            services,
+            (inside.v4, inside.v6),
+        )
+
+    def owners(self, addresses: Iterable[Any], times: Int64, guard_ns: int) -> Int32:
+        """Owner of `addresses[i]` at `times[i]` (nanoseconds since the epoch): a pod's index or an `Owner`.
+
+        Addresses are text; the same text is parsed once. What is no address is `UNKNOWN_INSIDE`.
+        """
+        return self.owners_between(addresses, times, times, guard_ns)
+
+    def owners_between(self, addresses: Iterable[Any], first: Int64, last: Int64, guard_ns: int) -> Int32:
+        """Owner throughout `first[i]` to `last[i]`; `AMBIGUOUS` where it was not the same all that time."""
+        if guard_ns < 0:
+            raise InvariantError(f"a guard of {guard_ns} ns")
+        out = self._address_codes(addresses)
+        first, last = np.asarray(first, dtype=np.int64), np.asarray(last, dtype=np.int64)
+        if not len(out) == len(first) == len(last):
+            raise InvariantError(f"{len(out)} addresses, {len(first)} and {len(last)} times")
+        claimed = np.flatnonzero(out >= 0)
+        if len(claimed):
+            steps = self._steps.get(guard_ns)
+            if steps is None:
+                steps = self._steps[guard_ns] = _make_steps(self._claims, len(self._codes), self._contested, guard_ns)
+            at = steps.find(out[claimed], first[claimed])
+            then = at if first is last else steps.find(out[claimed], last[claimed])
+            out[claimed] = np.where(at == then, steps.owners[at], int(Owner.AMBIGUOUS))
+        return out.astype(np.int32)
+
+    def owner(self, address: Address | str, time: int, guard_ns: int) -> Pod | Owner:
+        """One address at one time."""
+        found = int(self.owners([str(address)], np.array([time], dtype=np.int64), guard_ns)[0])
+        return Owner(found) if found < 0 else self.inventory.pods[found]
+
+    def node_of(self, address: Address | str) -> Node | None:
+        """The node that answers at an address."""
+        parsed = _parse(address)
+        return None if parsed is None else self.inventory.node_at(parsed)
+
+    def services_of(self, address: Address | str) -> tuple[Service, ...]:
+        """Services that have an address as cluster IP, external IP or load balancer address."""
+        parsed = _parse(address)
+        return () if parsed is None else self._services.get(parsed, ())
+
+    def _address_codes(self, addresses: Iterable[Any]) -> Int64:
+        """The code of each address that pods have claimed, and the `Owner` of each other one."""
+        items = addresses.tolist() if isinstance(addresses, np.ndarray) else list(addresses)
+        known = self._known
+        for item in set(items).difference(known):
+            known[item] = self._code(item)
+        return np.fromiter(map(known.__getitem__, items), dtype=np.int64, count=len(items))
+
+    def _code(self, item: Any) -> int:
+        address = _parse(item)
+        if address is None:
+            return int(Owner.UNKNOWN_INSIDE)
+        node, code = self.inventory.node_at(address), self._codes.get(address)
+        if node is not None and (code is None or address in node.addresses):
+            return int(Owner.NODE)
+        if code is not None:
+            return code
+        if address in self._services:
+            return int(Owner.VIP)
+        return int(Owner.UNKNOWN_INSIDE if _within(address, self._inside) else Owner.OUTSIDE)
+
+
+def _parse(item: Any) -> Address | None:
+    if isinstance(item, ipaddress.IPv4Address):
+        return item
+    try:
+        address = item if isinstance(item, ipaddress.IPv6Address) else ipaddress.ip_address(str(item))
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return mapped or address
+
+
+def _within(address: Address, inside: tuple[Sequence[Interval], Sequence[Interval]]) -> bool:
+    ranges = inside[0] if isinstance(address, ipaddress.IPv4Address) else inside[1]
+    value = int(address)
+    low, high = 0, len(ranges)
+    while low < high:
+        middle = (low + high) // 2
+        if ranges[middle][1] < value:
+            low = middle + 1
+        else:
+            high = middle
+    return low < len(ranges) and ranges[low][0] <= value
+
+
+def _by_address(services: Iterable[Service]) -> Mapping[Address, tuple[Service, ...]]:
+    out: dict[Address, list[Service]] = {}
+    for service in services:
+        for address in dict.fromkeys((*service.cluster_ips, *service.external_ips)):
+            out.setdefault(address, []).append(service)
+    return {address: tuple(found) for address, found in out.items()}
+
+
+def _claim(code: int, index: int, pod: Pod) -> _Claim:
+    sure = pod.unsure_from
+    if pod.ended is None and sure is None and not pod.live:
+        # Completed at an unknown time: nobody can say when the address became free.
+        sure = _MIN if pod.started is None else pod.started
+    return _Claim(code, index, pod.started, pod.ended, sure)
+
+
+def _make_steps(claims: Sequence[_Claim], addresses: int, contested: frozenset[int], guard: int) -> _Steps:
+    """Sum the openings and closings of claims over time, for every address at once."""
+    rows: list[tuple[int, int, int, int, int]] = []
+    for code in range(addresses):
+        # A step from the beginning of time, so that every look-up finds one; contested addresses have no owner.
+        rows.append((code, _MIN, 0, 0, int(code in contested)))
+        rows.append((code, _MAX, 0, 0, -int(code in contested)))
+    for c in claims:
+        low = _MIN if c.start is None else _clip(c.start - guard)
+        high = _MAX if c.end is None else max(low, _clip(c.end + guard + 1))
+        rows.append((c.code, low, 1, c.pod, 0))
+        rows.append((c.code, high, -1, -c.pod, 0))
+        if c.sure_until is not None:
+            unsure = min(max(_clip(c.sure_until + 1), low), high)
+            rows.append((c.code, unsure, 0, 0, 1))
+            rows.append((c.code, high, 0, 0, -1))
+    table = np.array(rows, dtype=np.int64).reshape(-1, 5)
+    table = table[np.lexsort((table[:, 1], table[:, 0]))]
+    codes, times = table[:, 0], table[:, 1]
+    # Every claim is closed at the end of its address, so running sums start from zero at the next one.
+    count, pod, unsure_count = (np.cumsum(table[:, column]) for column in (2, 3, 4))
+    owners = np.where(count == 1, pod, int(Owner.UNKNOWN_INSIDE))
+    owners = np.where((count > 1) | ((unsure_count > 0) & (count > 0)), int(Owner.AMBIGUOUS), owners)
+    last = np.append((codes[1:] != codes[:-1]) | (times[1:] != times[:-1]), True)  # of the events at one time
+    codes, times, owners = codes[last], times[last], owners[last]
+    # Neighbours with one owner become one step: then "the same step" means "the same owner all the while".
+    change = np.append(True, (codes[1:] != codes[:-1]) | (owners[1:] != owners[:-1]))
+    codes, times, owners = codes[change], times[change], owners[change]
+    distinct = np.unique(times)
+    keys = codes * (len(distinct) + 1) + np.searchsorted(distinct, times) + 1
+    return _Steps(distinct, keys, owners)
+
+
+def _clip(time: int) -> int:
+    return min(max(time, _MIN), _MAX)
+
+
+def _duplicates(pods: Sequence[Pod], claims: Iterable[_Claim], codes: Mapping[Address, int]) -> tuple[Diagnostic, ...]:
+    """Addresses that two or more pods hold now: a broken dump, or pods that share an address in a way unknown here."""
+    alive: dict[int, list[int]] = {}
+    for claim in claims:
+        if pods[claim.pod].live and not pods[claim.pod].observed:
+            alive.setdefault(claim.code, []).append(claim.pod)
+    out = []
+    for address, code in codes.items():
+        holders = alive.get(code, [])
+        if len(holders) > 1:
+            names = ", ".join(f"{pods[i].namespace}/{pods[i].name}" for i in holders[:3])
+            text = f"{len(holders)} living pods hold this address ({names}); its flows are ambiguous"
+            out.append(Diagnostic("NPG210", str(address), text))
+    return tuple(sorted(out))
