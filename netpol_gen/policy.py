@@ -371,7 +371,7 @@ def _parse_port(data: Any, place: Place) -> PolicyPort:
         _check_number(end, place.at("endPort"))
         if not isinstance(port, int) or end < port:
             raise InputError("endPort needs a numeric port that is not above it", place.at("endPort"))
-    return PolicyPort(Protocol(protocol or "TCP"), port, end)
+    return PolicyPort(Protocol.TCP if protocol is None else Protocol(protocol), port, end)
 
 
 def _check_number(port: Any, place: Place) -> None:
@@ -379,7 +379,7 @@ def _check_number(port: Any, place: Place) -> None:
         raise InputError(f"{printable(port)} is not a port", place)
 
 
-def _mapping(data: Any, place: Place) -> Mapping[str, Any]:
+def _mapping(data: Any, place: Place) -> Mapping[Any, Any]:
     if data is None:
         return {}
     if not isinstance(data, Mapping):

@@ -1,0 +1,246 @@
+"""Verdicts on single connections and on edges, with the policies and rules behind them.
+
+Semantics: `networking.k8s.io/v1` NetworkPolicy, allow rules only, isolation per direction, both ends have to agree.
+What Kubernetes leaves to the CNI is answered "unknown" with the fact that is missing, never guessed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import TYPE_CHECKING
+
+from netpol_gen.evaluate.match import Match, OutsideView, PodView, Tri, View, rule_matches, selector_matches
+from netpol_gen.evaluate.population import InPlay, Population
+from netpol_gen.evaluate.readings import Reading, Readings, own_node
+from netpol_gen.evaluate.verdict import RuleRef, SideVerdict, Verdict, agreed
+from netpol_gen.inventory.objects import Labels, Node, Pod
+from netpol_gen.model import Decision, Direction, Edge, Protocol
+from netpol_gen.policy import NetworkPolicy
+from netpol_gen.sets import Address
+
+if TYPE_CHECKING:
+    from netpol_gen.inventory import Inventory
+
+Endpoint = Pod | Node | Address
+Question = tuple[Protocol | None, int]
+
+_HAIRPIN = "how this CNI treats a pod that calls itself through its own Service"
+_OWN_NODE = "which node the pod runs on"
+
+
+@dataclass(frozen=True, slots=True)
+class Selecting:
+    """The policies that select a pod for a direction: surely, and perhaps (its labels are not known)."""
+
+    surely: tuple[NetworkPolicy, ...]
+    perhaps: tuple[NetworkPolicy, ...]
+    missing: str = ""
+
+
+class Judge:
+    """Answers questions about one set of policies over one inventory. Remembers what it worked out; has no other state.
+
+    `ipblock_matches_pods` says whether the CNI matches ipBlocks against pod addresses: Calico does (ALLOW), Cilium does
+    not (DENY), the API leaves it open (UNKNOWN).
+    """
+
+    def __init__(
+        self,
+        policies: Iterable[NetworkPolicy],
+        inventory: Inventory,
+        *,
+        ipblock_matches_pods: Decision = Decision.UNKNOWN,
+    ) -> None:
+        self.policies = tuple(sorted(policies, key=lambda p: (p.namespace, p.name)))
+        self.population = Population(inventory, InPlay.of(self.policies))
+        self.matches_pods = Tri.of(ipblock_matches_pods)
+        self._readings = Readings(self.population)
+        self._by_namespace: dict[str, list[NetworkPolicy]] = {}
+        for policy in self.policies:
+            self._by_namespace.setdefault(policy.namespace, []).append(policy)
+        self._selecting: dict[tuple[Direction, str, Labels, bool], Selecting] = {}
+
+    # --- questions ----------------------------------------------------------------------------------------------------
+
+    def connection(
+        self, src: Endpoint, dst: Endpoint, protocol: Protocol | None, port: int, *, via_service: bool = False
+    ) -> Verdict:
+        """The verdict on one connection between concrete endpoints.
+
+        `protocol` is None for one that policies cannot name, such as ICMP. `via_service` matters where a pod calls
+        itself: directly it always can, through its own Service the CNI decides.
+        """
+        question = (protocol, port)
+        pairs = product(self._readings.of_endpoint(src), self._readings.of_endpoint(dst))
+        return _agree([_worst(list(self._pairs(a, b, question, via_service=via_service))) for a, b in pairs])
+
+    def edge(self, edge: Edge) -> Verdict:
+        """The verdict on an edge: it holds for every pair of live pods of its ends, or it does not hold.
+
+        One denied pair denies the edge, with that pair's reasons; else one unknown pair leaves it unknown.
+        """
+        return _worst(self._edge_verdicts(edge))
+
+    def admitting_rules(self, edge: Edge) -> tuple[frozenset[RuleRef], ...]:
+        """For each pair of the edge and each isolated end, the rules that admit it; distinct sets, sorted.
+
+        A rule is needed for the edge exactly if it stands alone in one of these sets.
+        """
+        sides = (side for verdict in self._edge_verdicts(edge) for side in (verdict.egress, verdict.ingress))
+        return tuple(sorted({frozenset(s.admitted_by) for s in sides if s.admitted_by}, key=sorted))
+
+    def _edge_verdicts(self, edge: Edge) -> list[Verdict]:
+        question = (edge.protocol, edge.port)
+        verdicts: list[Verdict] = []
+        for src, dst in product(self._readings.of_party(edge.src), self._readings.of_party(edge.dst)):
+            # Whichever alternative is true, this pair took part; where the alternatives disagree, nobody knows.
+            found = [list(self._pairs(a, b, question, via_service=True)) for a, b in product(src, dst)]
+            verdicts += found[0] if len(found) == 1 else [_agree([_worst(f) for f in found])]
+        return verdicts
+
+    # --- pairs --------------------------------------------------------------------------------------------------------
+
+    def _pairs(self, src: Reading, dst: Reading, question: Question, *, via_service: bool) -> Iterator[Verdict]:
+        """One verdict for each way in which pods of two groups can lie: on the same node, on others, or not known."""
+        for reading in (src, dst):
+            if reading.ended:
+                yield _doubt(f"{reading.view.shown} has ended", f"who has the address of {reading.view.shown} now")
+                return
+        same = src.group == dst.group and src.group.size == 1 and isinstance(src.view, PodView)
+        if same and not via_service:
+            reason = f"{src.view.shown} reaches itself directly"
+            yield Verdict.of(
+                SideVerdict(Decision.ALLOW, Direction.EGRESS, reason=reason),
+                SideVerdict(Decision.ALLOW, Direction.INGRESS, reason=reason),
+            )
+            return
+        placements = own_node(src, dst)
+        for on_own_node in placements:
+            verdict = Verdict.of(
+                self.side(Direction.EGRESS, src.view, dst.view, question, on_own_node),
+                self.side(Direction.INGRESS, dst.view, src.view, question, on_own_node),
+            )
+            if same and verdict.denied:
+                verdict = _doubt(f"{src.view.shown} calls itself, and no rule admits it", _HAIRPIN)
+            yield verdict
+
+    def side(
+        self, direction: Direction, subject: View, peer: View, question: Question, on_own_node: Tri = Tri.NO
+    ) -> SideVerdict:
+        """What one end says. `subject` is the end that policies select, `on_own_node` whether `peer` is its node."""
+        if isinstance(subject, OutsideView):
+            if subject.maybe_pod and any(direction in p.policy_types for p in self.policies):
+                missing = f"whether {subject.shown} is a pod, and its labels"
+                return SideVerdict(Decision.UNKNOWN, direction, reason=f"{subject.shown} may be a pod", missing=missing)
+            return SideVerdict(Decision.ALLOW, direction, reason=f"policies do not select {subject.shown}")
+        if on_own_node is Tri.YES:
+            return SideVerdict(Decision.ALLOW, direction, reason=f"{peer.shown} is the own node of {subject.shown}")
+        found = self._namespaced(direction, subject, peer, question)
+        if found.decision is Decision.DENY and on_own_node is Tri.MAYBE:
+            reason = f"{found.reason}; but {peer.shown} may be the own node of {subject.shown}"
+            return replace(found, decision=Decision.UNKNOWN, reason=reason, missing=_OWN_NODE)
+        return found
+
+    def _namespaced(self, direction: Direction, subject: PodView, peer: View, question: Question) -> SideVerdict:
+        """The NetworkPolicies of the subject's namespace."""
+        selecting = self.selecting(direction, subject)
+        refs = tuple(p.ref for p in selecting.surely)
+        sure = self._admitting(selecting.surely, direction, subject, peer, question)
+        perhaps = self._admitting(selecting.perhaps, direction, subject, peer, question)
+        if not selecting.surely:
+            return _not_surely_isolated(direction, subject, selecting, perhaps)
+        admitted = tuple(ref for ref, match in sure if match.tri is Tri.YES)
+        if admitted:
+            reason = f"{admitted[0]} admits it{f' (and {len(admitted) - 1} more)' if len(admitted) > 1 else ''}"
+            return SideVerdict(Decision.ALLOW, direction, refs, admitted, reason)
+        by = f"{subject.shown} is isolated for {direction.rules_key} by {', '.join(refs)}"
+        for ref, match in (*sure, *perhaps):
+            if match.tri is not Tri.NO:
+                missing = match.missing or selecting.missing
+                return SideVerdict(Decision.UNKNOWN, direction, refs, (), f"{by}; {ref} may admit it", missing)
+        if question[0] is None:
+            missing = "how this CNI treats protocols other than TCP, UDP and SCTP"
+            return SideVerdict(Decision.UNKNOWN, direction, refs, (), by, missing)
+        reason = f"{by}, and no rule admits {_show(direction, peer, question)}"
+        return SideVerdict(Decision.DENY, direction, refs, (), reason)
+
+    def selecting(self, direction: Direction, subject: PodView) -> Selecting:
+        """The policies that isolate a pod for a direction."""
+        key = (direction, subject.namespace, subject.labels, subject.labels_known)
+        found = self._selecting.get(key)
+        if found is None:
+            candidates = [p for p in self._by_namespace.get(subject.namespace, ()) if direction in p.policy_types]
+            matches = [
+                (p, selector_matches(p.pod_selector, subject.labels, complete=subject.labels_known, of=subject.shown))
+                for p in candidates
+            ]
+            found = self._selecting[key] = Selecting(
+                tuple(p for p, m in matches if m.tri is Tri.YES),
+                tuple(p for p, m in matches if m.tri is Tri.MAYBE),
+                next((m.missing for _, m in matches if m.missing), ""),
+            )
+        return found
+
+    def _admitting(
+        self,
+        policies: tuple[NetworkPolicy, ...],
+        direction: Direction,
+        subject: PodView,
+        peer: View,
+        question: Question,
+    ) -> list[tuple[RuleRef, Match]]:
+        """Rules that match or may match."""
+        dst = peer if direction is Direction.EGRESS else subject
+        found = []
+        for policy in policies:
+            for i, rule in enumerate(policy.rules(direction)):
+                match = rule_matches(rule, policy.namespace, direction, peer, dst, question, self.matches_pods)
+                if match.tri is not Tri.NO:
+                    found.append((RuleRef(policy.ref, direction, i), match))
+        return found
+
+
+def _not_surely_isolated(
+    direction: Direction, subject: PodView, selecting: Selecting, perhaps: list[tuple[RuleRef, Match]]
+) -> SideVerdict:
+    if not selecting.perhaps:
+        reason = f"no policy selects {subject.shown} for {direction.rules_key}"
+        return SideVerdict(Decision.ALLOW, direction, reason=reason)
+    admitted = tuple(ref for ref, match in perhaps if match.tri is Tri.YES)
+    if {ref.policy for ref in admitted} == {p.ref for p in selecting.perhaps}:
+        reason = f"every policy that may select {subject.shown} admits it"
+        return SideVerdict(Decision.ALLOW, direction, (), admitted, reason)
+    refs = ", ".join(p.ref for p in selecting.perhaps)
+    return SideVerdict(Decision.UNKNOWN, direction, (), (), f"{refs} may select {subject.shown}", selecting.missing)
+
+
+def _show(direction: Direction, peer: View, question: Question) -> str:
+    protocol, port = question
+    return f"{protocol} {port} {'to' if direction is Direction.EGRESS else 'from'} {peer.shown}"
+
+
+def _doubt(reason: str, missing: str) -> Verdict:
+    return Verdict.of(
+        SideVerdict(Decision.UNKNOWN, Direction.EGRESS, reason=reason, missing=missing),
+        SideVerdict(Decision.UNKNOWN, Direction.INGRESS, reason=reason, missing=missing),
+    )
+
+
+def _worst(verdicts: list[Verdict]) -> Verdict:
+    for wanted in (Decision.DENY, Decision.UNKNOWN):
+        for verdict in verdicts:
+            if verdict.decision is wanted:
+                return verdict
+    return verdicts[0]
+
+
+def _agree(verdicts: list[Verdict]) -> Verdict:
+    """What all readings of an address say; unknown where they differ."""
+    if agreed(v.decision for v in verdicts) is not Decision.UNKNOWN or len(verdicts) == 1:
+        return verdicts[0]
+    for verdict in verdicts:
+        if verdict.decision is Decision.UNKNOWN:
+            return verdict
+    return _doubt("the address has several owners in the inventory, and they differ", "who held the address then")
