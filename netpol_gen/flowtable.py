@@ -131,12 +131,13 @@ class Reason(StrEnum):
     AMBIGUOUS = "address changed hands too close to the flow"
     NODE_TO_NODE = "no pod at either end"
     SELF = "a workload's pod to itself"
-    UNANSWERED = "never answered"
+    UNANSWERED = "never answered, or handshake never completed"
     REFUSED = "refused"
     DENIED_ELSEWHERE = "forwarded at one end, denied at the other"
     SCAN = "scan, quarantined for review"
     NO_BACKEND = "service without a backend"
     EXCLUDED = "exclusion list"
+    FILTERED = "left out of the frame by the caller"
 
 
 BAD = frozenset({Reason.MALFORMED, Reason.NOT_A_FLOW, Reason.TOO_LONG, Reason.BAD_FIELD})

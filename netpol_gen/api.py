@@ -1,0 +1,186 @@
+"""The library twin of every command: pandas in, pandas out, no global state.
+
+```python
+import netpol_gen as ng
+
+flows = ng.read_flows("flows.jsonl.gz")
+inventory = ng.read_inventory("inventory.yaml")
+ng.edges(flows, inventory)                 # what talked to what, and why anything was left out
+plan = ng.generate(flows, inventory)
+print(plan.to_yaml())
+ng.verify(plan.policies, inventory, flows)  # one line per accepted edge
+```
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any
+
+from netpol_gen.config import Config
+from netpol_gen.errors import InputError, Place
+from netpol_gen.flowtable import Flows, Ledger, Reason, schema
+from netpol_gen.policy import NetworkPolicy
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from netpol_gen.edges import Edges
+    from netpol_gen.inventory import Inventory
+    from netpol_gen.pipeline import Plan
+
+Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+
+_LEDGER = "netpol_gen.ledger"
+_SOURCES = "netpol_gen.sources"
+
+
+def _paths(paths: Paths) -> list[str | os.PathLike[str]]:
+    return [paths] if isinstance(paths, str | os.PathLike) else list(paths)
+
+
+def read_flows(paths: Paths, *, source: str = "auto", config: Config | None = None, **settings: Any) -> pd.DataFrame:
+    """Flow exports as one canonical table.
+
+    Args:
+        paths: files, directories or globs, as on the command line.
+        source: `auto`, or a source's name.
+        config: settings; fields of `Config` can also be given by name (`since=…`).
+        **settings: fields of `Config`.
+
+    Returns:
+        One row per conversation with the columns and dtypes of `netpol_gen.flowtable`, Arrow-backed. The ledger travels
+        in `frame.attrs` and stays right when rows are filtered out.
+
+    Raises:
+        InputError: a file that cannot be read or is no flow log.
+
+    """
+    return flows_to_frame(load_flows(paths, source=source, config=config, **settings))
+
+
+def load_flows(
+    paths: Paths, *, source: str = "auto", config: Config | None = None, aws_format: str | None = None, **settings: Any
+) -> Flows:
+    """The same as `read_flows`, as the value that the other layers use: an Arrow table with its ledger."""
+    from netpol_gen.readers import read_flows as read
+
+    options = {"aws_format": aws_format} if aws_format else {}
+    return read([os.fspath(p) for p in _paths(paths)], source=source, config=_config(config, settings), **options)
+
+
+def flows_to_frame(flows: Flows) -> pd.DataFrame:
+    """A flow table as a pandas frame with Arrow-backed dtypes."""
+    import pandas as pd
+
+    frame: pd.DataFrame = flows.table.to_pandas(types_mapper=pd.ArrowDtype)
+    frame.attrs[_LEDGER] = _ledger_to_dict(flows.ledger)
+    frame.attrs[_SOURCES] = dict(flows.sources)
+    return frame
+
+
+def frame_to_flows(frame: pd.DataFrame) -> Flows:
+    """Back again. Rows that were filtered out since `read_flows` are set aside under a reason of their own.
+
+    Raises:
+        InputError: a column is missing or has values that do not fit its dtype.
+
+    """
+    import pyarrow as pa
+
+    wanted = schema()
+    if missing := [name for name in wanted.names if name not in frame.columns]:
+        raise InputError(f"column {missing[0]} is missing", Place("flows"))
+    try:
+        table = pa.Table.from_pandas(frame[wanted.names], schema=wanted, preserve_index=False)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError) as error:
+        raise InputError(f"values do not fit the flow table: {error}", Place("flows")) from None
+    table = table.replace_schema_metadata(None)
+    records = int(sum(table.column("records").to_pylist()))
+    ledger = _ledger_from_dict(frame.attrs.get(_LEDGER) or {})
+    left_out = ledger.read - ledger.accounted - records
+    if left_out > 0:
+        ledger.aside(Reason.FILTERED, left_out)
+    elif left_out < 0:
+        # Rows that no reader counted: the caller made or multiplied them.
+        ledger.read -= left_out
+    sources = frame.attrs.get(_SOURCES) or {}
+    return Flows(table, ledger, dict(sources) or {str(s): 0 for s in set(table.column("source").to_pylist()) if s})
+
+
+def _ledger_to_dict(ledger: Ledger) -> dict[str, Any]:
+    return {f.name: getattr(ledger, f.name) for f in fields(Ledger)}
+
+
+def _ledger_from_dict(data: dict[str, Any]) -> Ledger:
+    ledger = Ledger()
+    ledger.merge(Ledger(**data))
+    return ledger
+
+
+def read_inventory(paths: Paths = (), **ranges: Any) -> Inventory:
+    """What the cluster held, from object dumps; of nothing where no path is given.
+
+    Args:
+        paths: `kubectl get … -o yaml|json` dumps, files or directories.
+        **ranges: `pod_cidrs` and `service_cidrs`, networks of the cluster that no object tells.
+
+    Raises:
+        InputError: a file, document or field that cannot be used.
+
+    """
+    from netpol_gen.inventory import empty, load_inventory
+
+    items = _paths(paths)
+    return load_inventory([os.fspath(p) for p in items], **ranges) if items or ranges else empty()
+
+
+def read_policies(paths: Paths) -> tuple[NetworkPolicy, ...]:
+    """NetworkPolicies from manifests.
+
+    Raises:
+        InputError: a file, document or field that the API server would not take either.
+
+    """
+    from netpol_gen.manifests import read_policies as read
+
+    return tuple(read([os.fspath(p) for p in _paths(paths)]).policies)
+
+
+def find_edges(flows: Flows | pd.DataFrame, inventory: Inventory | None = None, config: Config | None = None) -> Edges:
+    """Edges as values, with the closed ledger."""
+    from netpol_gen.edges import find_edges as find
+    from netpol_gen.inventory import empty
+
+    return find(_flows(flows), inventory or empty(), config)
+
+
+def edges(
+    flows: Flows | pd.DataFrame, inventory: Inventory | None = None, config: Config | None = None, **settings: Any
+) -> pd.DataFrame:
+    """One row per observed edge; `status` is `accepted` or why it is not. Columns: `netpol_gen.edges.COLUMNS`."""
+    return find_edges(flows, inventory, _config(config, settings)).to_frame()
+
+
+def generate(
+    flows: Flows | pd.DataFrame,
+    inventory: Inventory | None = None,
+    config: Config | None = None,
+    existing: Iterable[NetworkPolicy] | None = None,
+    **settings: Any,
+) -> Plan:
+    """Policies with their proof. `plan.check()` raises if an accepted edge would be denied."""
+    from netpol_gen.inventory import empty
+    from netpol_gen.pipeline import generate as run
+
+    return run(_flows(flows), inventory or empty(), _config(config, settings), existing)
+
+
+def _flows(flows: Flows | pd.DataFrame) -> Flows:
+    return flows if isinstance(flows, Flows) else frame_to_flows(flows)
+
+
+def _config(config: Config | None, settings: dict[str, Any]) -> Config:
+    return replace(config or Config(), **settings)

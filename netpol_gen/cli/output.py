@@ -1,0 +1,38 @@
+"""Writing data to a file or to stdout, messages to stderr."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from netpol_gen.errors import InputError, Place
+
+
+def say(text: str) -> None:
+    """A message, to stderr."""
+    print(text, file=sys.stderr, end="" if text.endswith("\n") else "\n")
+
+
+def put(text: str, out: str) -> None:
+    """Data, to stdout (`-`) or whole into a file: a reader never sees half of it.
+
+    Raises:
+        InputError: the file cannot be written.
+
+    """
+    if out == "-":
+        sys.stdout.write(text)
+        sys.stdout.flush()
+        return
+    path = Path(out)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except OSError as error:
+        raise InputError(f"cannot be written: {error.strerror}", Place(out)) from None

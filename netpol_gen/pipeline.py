@@ -1,0 +1,236 @@
+"""The whole: flows, an inventory and settings in, a plan out. Pure; nothing is read or written here.
+
+A plan is only made when its replay holds: every accepted edge is evaluated against existing and generated policies at
+both ends. A direction that cannot admit what was observed there (a peer that no NetworkPolicy can name) stays open
+and is listed as a gap: leaving it open is visible, breaking it would not be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from netpol_gen.config import Config, Mode
+from netpol_gen.edges import Edges, find_edges
+from netpol_gen.errors import CheckFailedError, InvariantError
+from netpol_gen.evaluate import Judge, SideVerdict, Verdict
+from netpol_gen.flowtable import Flows
+from netpol_gen.inventory import Inventory
+from netpol_gen.model import Decision, Diagnostic, Direction, Edge, Evidence, Party, Severity, Workload
+from netpol_gen.policy import NetworkPolicy
+from netpol_gen.synthesize import Gap, RuleNote, Synthesis, synthesize
+
+Need = tuple[Edge, Direction]
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """One accepted edge and what the policies say of it."""
+
+    edge: Edge
+    evidence: Evidence
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What `generate` would write, and the proof.
+
+    `policies` in canonical order; `notes` say what stands behind each rule; `gaps` which directions stay open and why;
+    `replay` has every accepted edge; `replaces` names existing policies that the generated ones stand in for
+    (`--mode tighten`).
+    """
+
+    policies: tuple[NetworkPolicy, ...]
+    notes: tuple[RuleNote, ...]
+    gaps: tuple[Gap, ...]
+    diagnostics: tuple[Diagnostic, ...]
+    edges: Edges
+    replay: tuple[Replayed, ...]
+    existing: tuple[NetworkPolicy, ...]
+    replaces: tuple[str, ...] = ()
+
+    @property
+    def denied(self) -> tuple[Replayed, ...]:
+        """Accepted edges that would be denied: a plan with any must not be written."""
+        return tuple(r for r in self.replay if r.verdict.decision is Decision.DENY)
+
+    @property
+    def unproved(self) -> tuple[Replayed, ...]:
+        """Accepted edges whose verdict lacks a fact."""
+        return tuple(r for r in self.replay if r.verdict.decision is Decision.UNKNOWN)
+
+    def check(self) -> None:
+        """Refuse a plan that would deny what was observed.
+
+        Raises:
+            CheckFailedError: an accepted edge would be denied, by existing policies or by a bug.
+
+        """
+        if self.denied:
+            first = self.denied[0]
+            raise CheckFailedError(
+                f"{len(self.denied)} accepted edges would be denied, nothing was written; the first: "
+                f"{first.edge}: {first.verdict.reason}"
+            )
+
+
+def generate(
+    flows: Flows, inventory: Inventory, config: Config | None = None, existing: Iterable[NetworkPolicy] | None = None
+) -> Plan:
+    """Policies for the accepted edges of `flows`, with the replay that proves them.
+
+    Args:
+        flows: what `read_flows` returned.
+        inventory: what the cluster held; `inventory.empty()` works, with less knowledge.
+        config: settings; the defaults are the command line's.
+        existing: policies in force; `None` takes those of the inventory.
+
+    """
+    config = config or Config()
+    in_force = tuple(inventory.policies if existing is None else existing)
+    edges = find_edges(flows, inventory, config)
+    accepted = edges.accepted
+    known = edges.inventory
+    before = Judge(in_force, known)
+    needs = _needs(accepted, before, config)
+    synthesis, blocked = _without_blocked(accepted, known, config, needs, in_force)
+    replaces = _replaced(synthesis.policies, in_force, known) if config.mode is Mode.TIGHTEN else frozenset()
+    kept = [p for p in in_force if p.ref not in replaces]
+    replay = _replay(accepted, synthesis, kept, known)
+    return Plan(
+        synthesis.policies,
+        synthesis.notes,
+        synthesis.gaps,
+        tuple(sorted({*synthesis.diagnostics, *known.diagnostics, *blocked, *_denied_today(edges)})),
+        edges,
+        replay,
+        in_force,
+        tuple(sorted(replaces)),
+    )
+
+
+def _ends(edge: Edge) -> tuple[tuple[Party, Direction], ...]:
+    return ((edge.src, Direction.EGRESS), (edge.dst, Direction.INGRESS))
+
+
+def _needs(accepted: Iterable[Edge], before: Judge, config: Config) -> frozenset[Need]:
+    """The ends of edges that rules are wanted for, by mode."""
+    out: set[Need] = set()
+    for edge in accepted:
+        verdict = before.edge(edge) if config.mode is not Mode.FULL else None
+        for party, direction in _ends(edge):
+            if isinstance(party, Workload) and config.in_scope(party.namespace) and _wanted(verdict, direction, config):
+                out.add((edge, direction))
+    return frozenset(out)
+
+
+def _wanted(verdict: Verdict | None, direction: Direction, config: Config) -> bool:
+    if verdict is None:
+        return True
+    side = _side(verdict, direction)
+    if config.mode is Mode.TIGHTEN:
+        return bool(side.isolated_by)
+    # Missing-only: an end that no policy isolates is allowed by default, which is exactly what is missing.
+    return not (side.decision is Decision.ALLOW and side.admitted_by)
+
+
+def _side(verdict: Verdict, direction: Direction) -> SideVerdict:
+    return verdict.ingress if direction is Direction.INGRESS else verdict.egress
+
+
+def _without_blocked(
+    accepted: dict[Edge, Evidence],
+    inventory: Inventory,
+    config: Config,
+    needs: frozenset[Need],
+    existing: Sequence[NetworkPolicy],
+) -> tuple[Synthesis, tuple[Diagnostic, ...]]:
+    """Synthesize, leaving open every direction that would deny an edge that no rule can express.
+
+    Each round takes whole directions of workloads out, so there are at most as many rounds as there are such
+    directions.
+    """
+    blocked: set[tuple[Workload, Direction]] = set()
+    messages: set[Diagnostic] = set()
+    gaps: set[Gap] = set()
+    while True:
+        wanted = frozenset((e, d) for e, d in needs if (_end(e, d), d) not in blocked)
+        synthesis = synthesize(accepted, inventory, config, wanted=wanted)
+        new = _blocking(accepted, synthesis, inventory, existing)
+        if not new:
+            done = replace(synthesis, gaps=tuple(sorted({*synthesis.gaps, *gaps})))
+            return done, tuple(sorted(messages))
+        for (workload, direction), edge in sorted(new.items(), key=lambda item: (item[0], item[1].key)):
+            blocked.add((workload, direction))
+            other = edge.src if direction is Direction.INGRESS else edge.dst
+            text = f"{direction} stays open: no NetworkPolicy rule can name {other}, which was seen on port {edge.port}"
+            messages.add(Diagnostic("NPG310", str(workload), text, Severity.WARNING))
+            gaps.add(Gap(workload, direction, text))
+
+
+def _end(edge: Edge, direction: Direction) -> Party:
+    return edge.dst if direction is Direction.INGRESS else edge.src
+
+
+def _blocking(
+    accepted: dict[Edge, Evidence], synthesis: Synthesis, inventory: Inventory, existing: Sequence[NetworkPolicy]
+) -> dict[tuple[Workload, Direction], Edge]:
+    """Directions that generated policies close and that deny an accepted edge which synthesis called inexpressible."""
+    excused = frozenset((u.edge, u.direction) for u in synthesis.unwritten)
+    generated = {p.ref for p in synthesis.policies}
+    judge = _judge(synthesis, existing, inventory)
+    out: dict[tuple[Workload, Direction], Edge] = {}
+    for edge in sorted(accepted):
+        verdict = judge.edge(edge)
+        if verdict.decision is not Decision.DENY:
+            continue
+        for party, direction in _ends(edge):
+            side = _side(verdict, direction)
+            ours = any(ref in generated for ref in side.isolated_by)
+            if side.decision is Decision.DENY and ours and isinstance(party, Workload) and (edge, direction) in excused:
+                out.setdefault((party, direction), edge)
+    return out
+
+
+def _judge(synthesis: Synthesis, existing: Iterable[NetworkPolicy], inventory: Inventory) -> Judge:
+    """Existing and generated policies together; a generated one replaces an existing one of its name."""
+    new = {p.ref: p for p in synthesis.policies}
+    if len(new) != len(synthesis.policies):
+        raise InvariantError("two generated policies share a name")
+    return Judge((*(p for p in existing if p.ref not in new), *new.values()), inventory)
+
+
+def _replay(
+    accepted: dict[Edge, Evidence], synthesis: Synthesis, existing: Iterable[NetworkPolicy], inventory: Inventory
+) -> tuple[Replayed, ...]:
+    judge = _judge(synthesis, existing, inventory)
+    return tuple(Replayed(edge, accepted[edge], judge.edge(edge)) for edge in sorted(accepted))
+
+
+def _replaced(
+    policies: Sequence[NetworkPolicy], existing: Sequence[NetworkPolicy], inventory: Inventory
+) -> frozenset[str]:
+    """Existing policies all of whose pods and directions a generated policy covers."""
+    pods = [p for p in inventory.pods if p.live and not p.host_network]
+    covered = {
+        (id(pod), direction)
+        for policy in policies
+        for pod in pods
+        if pod.namespace == policy.namespace and policy.pod_selector.matches(dict(pod.labels))
+        for direction in policy.policy_types
+    }
+    out = set()
+    for policy in existing:
+        chosen = [p for p in pods if p.namespace == policy.namespace and policy.pod_selector.matches(dict(p.labels))]
+        if chosen and all((id(p), d) in covered for p in chosen for d in policy.policy_types):
+            out.add(policy.ref)
+    return frozenset(out)
+
+
+def _denied_today(edges: Edges) -> tuple[Diagnostic, ...]:
+    count = len(edges.denied)
+    if not count:
+        return ()
+    text = f"{count} edges are denied by policies in force; they were reported, not added"
+    return (Diagnostic("NPG401", "flows", text, Severity.INFO),)

@@ -1,0 +1,98 @@
+"""The one screen after `generate`: what was written, from how much, what is proved, and what is not known."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from netpol_gen.errors import printable
+from netpol_gen.flowtable import Bucket, Ledger
+from netpol_gen.model import Decision, Direction, Severity
+from netpol_gen.pipeline import Plan
+from netpol_gen.report.text import count, table
+
+_LINES = 8
+"""So many gaps or diagnostics are shown before the rest is only counted; `-v` shows all."""
+
+
+def summary(plan: Plan, *, verbose: bool = False) -> str:
+    """Text, ends with a newline."""
+    accepted = plan.edges.accepted
+    namespaces = {p.namespace for p in plan.policies}
+    parts = [
+        f"{count(len(plan.policies), 'policy', 'policies')} in {count(len(namespaces), 'namespace')} "
+        f"from {count(len(accepted), 'accepted edge')}\n"
+    ]
+    if plan.policies:
+        parts.append(_policies(plan))
+    parts.append(_replay(plan))
+    parts.append(ledger_text(plan.edges.ledger, plan.edges.sources))
+    limit = None if verbose else _LINES
+    gaps = [f"{g.workload} {g.direction}: {g.reason}" for g in plan.gaps]
+    parts.append(_list("left open", gaps, limit, "every direction with evidence is covered"))
+    notes = [
+        f"{d.code} {d.severity} {d.subject}: {d.message}"
+        for d in sorted(plan.diagnostics, key=lambda d: (list(Severity)[::-1].index(d.severity), d))
+        if verbose or d.severity is not Severity.INFO
+    ]
+    if notes:
+        parts.append(_list("notes", notes, limit, ""))
+    if plan.replaces:
+        parts.append(_list("stands in for", plan.replaces, limit, ""))
+    return "\n".join(parts)
+
+
+def _policies(plan: Plan) -> str:
+    rows = []
+    for policy in plan.policies:
+        sides = [
+            str(sum(1 for _ in policy.rules(d))) + " rules" if d in policy.policy_types else "open" for d in Direction
+        ]
+        rows.append((policy.namespace, policy.name, str(policy.pod_selector), *sides))
+    return table(("namespace", "policy", "selects", "ingress", "egress"), rows)
+
+
+def _replay(plan: Plan) -> str:
+    decisions = Counter(r.verdict.decision for r in plan.replay)
+    text = (
+        f"replay: {decisions[Decision.ALLOW]:,} of {count(len(plan.replay), 'accepted edge')} allowed at both ends, "
+        f"{decisions[Decision.DENY]:,} denied, {decisions[Decision.UNKNOWN]:,} unknown\n"
+    )
+    for replayed in plan.denied[:_LINES]:
+        text += f"  denied  {printable(replayed.edge, 200)}: {printable(replayed.verdict.reason, 200)}\n"
+    for replayed in plan.unproved[:_LINES]:
+        text += f"  unknown {printable(replayed.edge, 200)}: {printable(replayed.verdict.missing, 200)}\n"
+    return text
+
+
+def ledger_text(ledger: Ledger, sources: Iterable[str]) -> str:
+    """Where every record went, and what was lost before it was a record."""
+    aside = {reason: number for bucket, reason, number in ledger.rows() if bucket == Bucket.SET_ASIDE}
+    text = (
+        f"records: {ledger.read:,} read ({', '.join(sorted(sources)) or 'none'}) = {ledger.used:,} used + "
+        f"{ledger.duplicate:,} duplicate + {ledger.reply:,} reply + {sum(aside.values()):,} set aside\n"
+    )
+    for reason, number in sorted(aside.items(), key=lambda item: (-item[1], item[0])):
+        places = next((p for r, p in ledger.places.items() if r == reason), [])
+        shown = f"  ({printable(places[0], 100)})" if places else ""
+        text += f"  {number:>8,}  {reason}{shown}\n"
+    if ledger.lost:
+        nodes = Counter[str]()
+        for (node, _, _), events in ledger.losses.items():
+            nodes[node or "unknown node"] += events
+        shown = ", ".join(f"{printable(n, 60)} {e:,}" for n, e in sorted(nodes.items()))
+        text += f"lost before reading: {ledger.lost:,} events ({shown}): edges seen only there and then are missing\n"
+    else:
+        text += "lost before reading: no loss reported by the source\n"
+    return text
+
+
+def _list(title: str, items: Iterable[str], limit: int | None, nothing: str) -> str:
+    lines = list(items)
+    if not lines:
+        return f"{title}: {nothing}\n" if nothing else ""
+    shown = lines if limit is None else lines[:limit]
+    text = f"{title}: {len(lines):,}\n" + "".join(f"  {printable(line, 240)}\n" for line in shown)
+    if len(shown) < len(lines):
+        text += f"  … and {len(lines) - len(shown):,} more (-v shows all)\n"
+    return text
