@@ -1,0 +1,186 @@
+"""Many policies as files or as one stream, and the files onto the disk.
+
+A directory that is written to holds, for each namespace, the policies and a kustomization that lists them. Files that
+netpol-gen did not write are never touched: one that stands in the way is an error, raised before anything is written.
+A policy of an earlier run that is not made any more is removed if the earlier kustomization lists it and it carries our
+label; namespaces that a run does not write are left as they are.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import yaml
+
+from netpol_gen.emit import yamltext
+from netpol_gen.emit.render import render_kustomization, render_policy
+from netpol_gen.errors import InvariantError, OptionError, printable
+from netpol_gen.synthesize import Synthesis
+from netpol_gen.synthesize.baseline import MANAGED_BY
+from netpol_gen.synthesize.names import DEFAULT_DENY, is_namespace
+
+KUSTOMIZATION = "kustomization.yaml"
+_MARK = "# Written by netpol-gen"
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Paths relative to the directory, sorted: made or changed, same as before, removed."""
+
+    written: tuple[str, ...]
+    unchanged: tuple[str, ...]
+    removed: tuple[str, ...]
+
+
+def render_tree(synthesis: Synthesis, templates: Path | None = None) -> Mapping[str, str]:
+    """Text by relative path: `<namespace>/<policy>.yaml` and `<namespace>/kustomization.yaml`, sorted.
+
+    Raises:
+        OptionError: a template that cannot be used.
+
+    """
+    files: dict[str, str] = {}
+    resources: dict[str, list[str]] = {}
+    for policy in synthesis.policies:
+        name = f"{policy.name}.yaml"
+        files[_path(policy.namespace, name)] = render_policy(policy, synthesis.notes, templates)
+        resources.setdefault(policy.namespace, []).append(name)
+    for namespace, names in resources.items():
+        # What admits comes before what denies the rest.
+        ordered = sorted(names, key=lambda n: (n == f"{DEFAULT_DENY}.yaml", n))
+        files[_path(namespace, KUSTOMIZATION)] = render_kustomization(ordered, templates)
+    return {path: files[path] for path in sorted(files)}
+
+
+def render_stream(synthesis: Synthesis, templates: Path | None = None) -> str:
+    """All policies as one YAML stream; empty if there is none.
+
+    Raises:
+        OptionError: a template that cannot be used.
+
+    """
+    return "---\n".join(render_policy(policy, synthesis.notes, templates) for policy in synthesis.policies)
+
+
+def _path(namespace: str, name: str) -> str:
+    stem = name.removesuffix(".yaml")
+    if not is_namespace(namespace) or not is_namespace(stem) or (stem == "kustomization" and name != KUSTOMIZATION):
+        raise InvariantError(f"{namespace}/{name} cannot be a path")
+    return f"{namespace}/{name}"
+
+
+def write_tree(files: Mapping[str, str], directory: Path) -> Written:
+    """Write files that `render_tree` made, each of them at once or not at all.
+
+    Raises:
+        OptionError: a path that leads out of the directory, a file that is not ours in the way, or a disk that says no.
+
+    """
+    try:
+        return _write_tree(files, directory)
+    except OSError as error:
+        raise OptionError(f"cannot write {printable(error.filename or directory)}: {error.strerror}") from error
+
+
+def _write_tree(files: Mapping[str, str], directory: Path) -> Written:
+    targets = {path: _target(path, directory) for path in sorted(files)}
+    stale = _stale(files, directory)
+    for path, target in targets.items():
+        _must_be_ours(path, target)
+    written, unchanged = [], []
+    for path, target in targets.items():
+        content = files[path].encode("utf-8")
+        if target.is_file() and target.read_bytes() == content:
+            unchanged.append(path)
+        else:
+            _write(target, content)
+            written.append(path)
+    for target in stale.values():
+        target.unlink()
+    return Written(tuple(written), tuple(unchanged), tuple(sorted(stale)))
+
+
+def _target(path: str, directory: Path) -> Path:
+    """Where a file goes; neither `..` nor a symbolic link may take it elsewhere."""
+    parts = PurePosixPath(path).parts
+    if not parts or PurePosixPath(path).is_absolute() or any(p in ("..", ".") or "\\" in p or "\0" in p for p in parts):
+        raise OptionError(f"{printable(path)} leads out of {directory}")
+    target = directory
+    for part in parts:
+        target = target / part
+        if target.is_symlink():
+            raise OptionError(f"{target} is a symbolic link: nothing is written through it")
+    return target
+
+
+def _must_be_ours(path: str, target: Path) -> None:
+    if not target.exists():
+        return
+    if not target.is_file():
+        raise OptionError(f"{target} is in the way: not a file")
+    if not (_is_kustomization(target) if target.name == KUSTOMIZATION else _is_ours(target)):
+        raise OptionError(f"{target} was not written by netpol-gen: move it, or choose another directory ({path})")
+
+
+def _is_kustomization(target: Path) -> bool:
+    """A kustomization carries no labels of its own: its first comment tells, or what it lists is all ours."""
+    if target.read_bytes().startswith(_MARK.encode()):
+        return True
+    return bool(listed := _listed(target)) and all(_is_ours(target.parent / name) for name in listed)
+
+
+def _is_ours(target: Path) -> bool:
+    """Whether a file holds one object with our label."""
+    try:
+        documents = yamltext.load(target.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return False
+    found = documents[0] if len(documents) == 1 else None
+    metadata = found.get("metadata") if isinstance(found, dict) else None
+    labels = metadata.get("labels") if isinstance(metadata, dict) else None
+    return isinstance(labels, dict) and labels.get(MANAGED_BY[0]) == MANAGED_BY[1]
+
+
+def _listed(kustomization: Path) -> list[str]:
+    """Plain file names that a kustomization of ours lists."""
+    try:
+        documents = yamltext.load(kustomization.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return []
+    found = documents[0].get("resources") if len(documents) == 1 and isinstance(documents[0], dict) else None
+    names = found if isinstance(found, list) else []
+    return [n for n in names if isinstance(n, str) and n.endswith(".yaml") and is_namespace(n.removesuffix(".yaml"))]
+
+
+def _stale(files: Mapping[str, str], directory: Path) -> dict[str, Path]:
+    """Policies of an earlier run in the namespaces of this one."""
+    out: dict[str, Path] = {}
+    for path in sorted(files):
+        parent, _, name = path.rpartition("/")
+        if name != KUSTOMIZATION:
+            continue
+        for listed in _listed(_target(path, directory)):
+            old = f"{parent}/{listed}"
+            if old not in files:
+                target = _target(old, directory)
+                if target.is_file() and _is_ours(target):
+                    out[old] = target
+    return out
+
+
+def _write(target: Path, content: bytes) -> None:
+    """Into a new file beside it, which then takes its name: a reader sees the old one or the new one."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            os.fchmod(file.fileno(), 0o644)
+        Path(name).replace(target)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
