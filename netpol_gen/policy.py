@@ -33,6 +33,7 @@ API_VERSION = "networking.k8s.io/v1"
 KIND = "NetworkPolicy"
 _PORT_NAME = re.compile(r"(?=.{1,15}$)(?!.*--)[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _DNS1123 = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_CIDR = re.compile(r"[0-9a-fA-F:.]+/[0-9]{1,3}")
 _MAX_NAME = 253
 
 
@@ -246,10 +247,10 @@ def parse_policy(data: Mapping[str, Any], place: Place, default_namespace: str =
         InputError: anything that the API server would reject, with the field's path. Nothing is skipped.
 
     """
-    metadata = _mapping(data.get("metadata"), place.at("metadata"))
-    spec = _mapping(data.get("spec"), place.at("spec"))
+    metadata = mapping_at(data.get("metadata"), place.at("metadata"))
+    spec = mapping_at(data.get("spec"), place.at("spec"))
     at = place.at("spec")
-    _only(spec, {"podSelector", "policyTypes", "ingress", "egress"}, at)
+    only_known(spec, {"podSelector", "policyTypes", "ingress", "egress"}, at)
     name, namespace = metadata.get("name"), metadata.get("namespace")
     namespace = default_namespace if namespace in (None, "") else namespace
     for what, value in (("name", name), ("namespace", namespace)):
@@ -292,8 +293,8 @@ def _parse_rules(data: Any, direction: Direction, place: Place) -> tuple[Rule, .
 
 
 def _parse_rule(data: Any, direction: Direction, place: Place) -> Rule:
-    rule = _mapping(data, place)
-    _only(rule, {direction.peers_key, "ports"}, place)
+    rule = mapping_at(data, place)
+    only_known(rule, {direction.peers_key, "ports"}, place)
     peers, ports = rule.get(direction.peers_key), rule.get("ports")
     for key, value in ((direction.peers_key, peers), ("ports", ports)):
         if value is not None and not isinstance(value, list):
@@ -306,8 +307,8 @@ def _parse_rule(data: Any, direction: Direction, place: Place) -> Rule:
 
 
 def _parse_peer(data: Any, place: Place) -> Peer:
-    peer = _mapping(data, place)
-    _only(peer, {"podSelector", "namespaceSelector", "ipBlock"}, place)
+    peer = mapping_at(data, place)
+    only_known(peer, {"podSelector", "namespaceSelector", "ipBlock"}, place)
     # A key with a null value is an absent field to the API server.
     given = {k for k, v in peer.items() if v is not None}
     if not given:
@@ -324,16 +325,16 @@ def _parse_peer(data: Any, place: Place) -> Peer:
 
 
 def _parse_block(data: Any, place: Place) -> IPBlock:
-    block = _mapping(data, place)
-    _only(block, {"cidr", "except"}, place)
-    cidr = _parse_cidr(block.get("cidr"), place.at("cidr"))
+    block = mapping_at(data, place)
+    only_known(block, {"cidr", "except"}, place)
+    cidr = parse_cidr(block.get("cidr"), place.at("cidr"))
     exceptions = block.get("except") or []
     if not isinstance(exceptions, list):
         raise InputError("except is a list", place.at("except"))
     inner = []
     for i, item in enumerate(exceptions):
         at = place.at(f"except[{i}]")
-        network = _parse_cidr(item, at)
+        network = parse_cidr(item, at)
         if network.version != cidr.version or network == cidr or not _inside(network, cidr):
             raise InputError(f"{network} does not lie strictly within {cidr}", at)
         inner.append(network)
@@ -345,19 +346,20 @@ def _inside(inner: Network, outer: Network) -> bool:
     return low <= int(inner.network_address) and int(inner.broadcast_address) <= high
 
 
-def _parse_cidr(data: Any, place: Place) -> Network:
-    if not isinstance(data, str) or "/" not in data:
+def parse_cidr(data: Any, place: Place) -> Network:
+    """A network from `address/length`; host bits are normalised away."""
+    # Python also reads netmasks and IPv6 scopes, which the API server does not.
+    if not isinstance(data, str) or not _CIDR.fullmatch(data):
         raise InputError(f"{printable(data)} is not a CIDR", place)
     try:
-        network = ipaddress.ip_network(data, strict=False)
+        return ipaddress.ip_network(data, strict=False)
     except ValueError:
         raise InputError(f"{printable(data)} is not a CIDR", place) from None
-    return network
 
 
 def _parse_port(data: Any, place: Place) -> PolicyPort:
-    entry = _mapping(data, place)
-    _only(entry, {"protocol", "port", "endPort"}, place)
+    entry = mapping_at(data, place)
+    only_known(entry, {"protocol", "port", "endPort"}, place)
     protocol = entry.get("protocol")
     if protocol is not None and protocol not in tuple(Protocol):
         raise InputError(f"{printable(protocol)} is not TCP, UDP or SCTP", place.at("protocol"))
@@ -366,20 +368,22 @@ def _parse_port(data: Any, place: Place) -> PolicyPort:
         if not _PORT_NAME.fullmatch(port) or not any(c.isalpha() for c in port):
             raise InputError(f"{printable(port)} is not a port name", place.at("port"))
     elif port is not None:
-        _check_number(port, place.at("port"))
+        check_port(port, place.at("port"))
     if end is not None:
-        _check_number(end, place.at("endPort"))
+        check_port(end, place.at("endPort"))
         if not isinstance(port, int) or end < port:
             raise InputError("endPort needs a numeric port that is not above it", place.at("endPort"))
     return PolicyPort(Protocol.TCP if protocol is None else Protocol(protocol), port, end)
 
 
-def _check_number(port: Any, place: Place) -> None:
+def check_port(port: Any, place: Place) -> None:
+    """Refuse what is not an integer from 1 to 65535; `true` is none, though Python thinks so."""
     if not isinstance(port, int) or isinstance(port, bool) or not MIN_PORT <= port <= MAX_PORT:
         raise InputError(f"{printable(port)} is not a port", place)
 
 
-def _mapping(data: Any, place: Place) -> Mapping[Any, Any]:
+def mapping_at(data: Any, place: Place) -> Mapping[Any, Any]:
+    """A mapping; `null` is an empty one, as for the API server."""
     if data is None:
         return {}
     if not isinstance(data, Mapping):
@@ -387,13 +391,14 @@ def _mapping(data: Any, place: Place) -> Mapping[Any, Any]:
     return data
 
 
-def _only(data: Mapping[str, Any], known: set[str], place: Place) -> None:
+def only_known(data: Mapping[Any, Any], known: set[str], place: Place) -> None:
+    """Refuse fields that nobody would read."""
     if unknown := sorted(str(k) for k in set(data) - known):
         raise InputError(f"unknown field {printable(unknown[0])}", place)
 
 
 def _strings(data: Any, place: Place) -> tuple[tuple[str, str], ...]:
-    for key, value in _mapping(data, place).items():
+    for key, value in mapping_at(data, place).items():
         if not isinstance(key, str) or not isinstance(value, str):
             raise InputError(f"{printable(key)}: {printable(value)} is not a string (quote it)", place)
-    return tuple(sorted(_mapping(data, place).items()))
+    return tuple(sorted(mapping_at(data, place).items()))

@@ -1,7 +1,8 @@
 """Verdicts on single connections and on edges, with the policies and rules behind them.
 
-Semantics: `networking.k8s.io/v1` NetworkPolicy, allow rules only, isolation per direction, both ends have to agree.
-What Kubernetes leaves to the CNI is answered "unknown" with the fact that is missing, never guessed.
+Semantics: `networking.k8s.io/v1` NetworkPolicy, allow rules only, isolation per direction, both ends have to agree; and
+the tiers of cluster-wide policies before and after it. What Kubernetes leaves to the CNI is answered "unknown" with the
+fact that is missing, never guessed.
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ from typing import TYPE_CHECKING
 from netpol_gen.evaluate.match import Match, OutsideView, PodView, Tri, View, rule_matches, selector_matches
 from netpol_gen.evaluate.population import InPlay, Population
 from netpol_gen.evaluate.readings import Reading, Readings, own_node
+from netpol_gen.evaluate.tiered import Outcome, Step, Tiers
 from netpol_gen.evaluate.verdict import RuleRef, SideVerdict, Verdict, agreed
 from netpol_gen.inventory.objects import Labels, Node, Pod
 from netpol_gen.model import Decision, Direction, Edge, Protocol
 from netpol_gen.policy import NetworkPolicy
 from netpol_gen.sets import Address
+from netpol_gen.tiers import Tier, TierPolicy
 
 if TYPE_CHECKING:
     from netpol_gen.inventory import Inventory
@@ -51,10 +54,12 @@ class Judge:
         policies: Iterable[NetworkPolicy],
         inventory: Inventory,
         *,
+        tiers: Iterable[TierPolicy] = (),
         ipblock_matches_pods: Decision = Decision.UNKNOWN,
     ) -> None:
         self.policies = tuple(sorted(policies, key=lambda p: (p.namespace, p.name)))
-        self.population = Population(inventory, InPlay.of(self.policies))
+        self.tiers = Tiers(tiers)
+        self.population = Population(inventory, InPlay.of(self.policies, self.tiers.policies))
         self.matches_pods = Tri.of(ipblock_matches_pods)
         self._readings = Readings(self.population)
         self._by_namespace: dict[str, list[NetworkPolicy]] = {}
@@ -131,13 +136,35 @@ class Judge:
     ) -> SideVerdict:
         """What one end says. `subject` is the end that policies select, `on_own_node` whether `peer` is its node."""
         if isinstance(subject, OutsideView):
-            if subject.maybe_pod and any(direction in p.policy_types for p in self.policies):
-                missing = f"whether {subject.shown} is a pod, and its labels"
-                return SideVerdict(Decision.UNKNOWN, direction, reason=f"{subject.shown} may be a pod", missing=missing)
-            return SideVerdict(Decision.ALLOW, direction, reason=f"policies do not select {subject.shown}")
-        if on_own_node is Tri.YES:
-            return SideVerdict(Decision.ALLOW, direction, reason=f"{peer.shown} is the own node of {subject.shown}")
+            return self._outside(direction, subject)
+        if not self.tiers:
+            return self._below(direction, subject, peer, question, on_own_node)
+        admin = self.tiers.outcome(Tier.ADMIN, direction, subject, peer, question)
+        if Step.NEXT not in admin.steps:
+            return _decided(direction, subject, admin)
+        rest = self._below(direction, subject, peer, question, on_own_node)
+        return rest if len(admin.steps) == 1 else _followed(direction, subject, admin, rest)
+
+    def _outside(self, direction: Direction, subject: OutsideView) -> SideVerdict:
+        governed = any(direction in p.policy_types for p in self.policies) or self.tiers.has_rules(direction)
+        if subject.maybe_pod and governed:
+            missing = f"whether {subject.shown} is a pod, and its labels"
+            return SideVerdict(Decision.UNKNOWN, direction, reason=f"{subject.shown} may be a pod", missing=missing)
+        return SideVerdict(Decision.ALLOW, direction, reason=f"policies do not select {subject.shown}")
+
+    def _below(
+        self, direction: Direction, subject: PodView, peer: View, question: Question, on_own_node: Tri
+    ) -> SideVerdict:
+        """NetworkPolicies, and the Baseline tier for a pod that none of them selects."""
         found = self._namespaced(direction, subject, peer, question)
+        selecting = self.selecting(direction, subject)
+        if self.tiers and not selecting.surely:
+            baseline = self.tiers.outcome(Tier.BASELINE, direction, subject, peer, question)
+            if baseline.steps != {Step.NEXT}:
+                alone = _decided(direction, subject, baseline)
+                return alone if not selecting.perhaps else _either_way(alone, found)
+        if found.decision is not Decision.ALLOW and on_own_node is Tri.YES:
+            return SideVerdict(Decision.ALLOW, direction, reason=f"{peer.shown} is the own node of {subject.shown}")
         if found.decision is Decision.DENY and on_own_node is Tri.MAYBE:
             reason = f"{found.reason}; but {peer.shown} may be the own node of {subject.shown}"
             return replace(found, decision=Decision.UNKNOWN, reason=reason, missing=_OWN_NODE)
@@ -200,6 +227,32 @@ class Judge:
                 if match.tri is not Tri.NO:
                     found.append((RuleRef(policy.ref, direction, i), match))
         return found
+
+
+def _decided(direction: Direction, subject: PodView, outcome: Outcome) -> SideVerdict:
+    """What a tier decided, or left open. Going on from the last tier means that nothing denies."""
+    accepted, denied = outcome.by(Step.ACCEPT), outcome.by(Step.DENY)
+    if len(outcome.steps) > 1:
+        names = ", ".join(str(ref) for _, ref in outcome.rules)
+        reason = f"{names} may decide for {subject.shown}"
+        return SideVerdict(Decision.UNKNOWN, direction, reason=reason, missing=outcome.missing)
+    if Step.ACCEPT in outcome.steps:
+        return SideVerdict(Decision.ALLOW, direction, (), accepted, f"{accepted[0]} accepts it")
+    return SideVerdict(Decision.DENY, direction, reason=f"{denied[0]} denies it to {subject.shown}", denied_by=denied)
+
+
+def _followed(direction: Direction, subject: PodView, admin: Outcome, rest: SideVerdict) -> SideVerdict:
+    """A tier may decide or not: the answer holds if it is the same either way."""
+    others = {Decision.ALLOW if s is Step.ACCEPT else Decision.DENY for s in admin.steps if s is not Step.NEXT}
+    if others == {rest.decision}:
+        return rest
+    return _decided(direction, subject, admin)
+
+
+def _either_way(a: SideVerdict, b: SideVerdict) -> SideVerdict:
+    if a.decision is b.decision:
+        return a
+    return replace(a, decision=Decision.UNKNOWN, reason=f"{a.reason}; {b.reason}", missing=a.missing or b.missing)
 
 
 def _not_surely_isolated(

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 
-from netpol_gen.inventory.objects import ContainerPort, Labels
+from netpol_gen.inventory.objects import ContainerPort, Labels, Node
 from netpol_gen.model import Decision, Direction, Protocol
 from netpol_gen.policy import ALL, All, IPBlock, Peer, PolicyPort, Rule
 from netpol_gen.selectors import LabelSelector
@@ -47,6 +47,11 @@ class Match:
 
 
 YES = Match(Tri.YES)
+
+
+def yes_if(*, found: bool, why: str = "") -> Match:
+    """Yes, or no and why."""
+    return YES if found else no(why)
 
 
 def no(why: str) -> Match:
@@ -91,6 +96,8 @@ class OutsideView:
     addresses: tuple[Address, ...] = ()
     maybe_pod: bool = False
     maybe_node: bool = False
+    node: Node | None = None
+    """The node that it is, where the inventory knows."""
     decides: bool = True
     """False where even a known address does not say how the CNI classifies it (its own ingress proxy)."""
 

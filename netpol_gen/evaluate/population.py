@@ -16,10 +16,12 @@ from netpol_gen.inventory.objects import Labels, Node, Pod
 from netpol_gen.model import Workload
 from netpol_gen.policy import ALL, NetworkPolicy, Peer
 from netpol_gen.selectors import LabelSelector
-from netpol_gen.sets import Address, network_interval
+from netpol_gen.sets import Address, Network, network_interval
+from netpol_gen.tiers import TierPolicy
 
 if TYPE_CHECKING:
     from netpol_gen.inventory import Inventory
+
 
 @dataclass(frozen=True, slots=True)
 class Group:
@@ -47,19 +49,21 @@ class InPlay:
     """First addresses of the pieces of the IPv4 and the IPv6 space."""
 
     @classmethod
-    def of(cls, policies: Iterable[NetworkPolicy]) -> InPlay:
-        """Of NetworkPolicies."""
+    def of(cls, policies: Iterable[NetworkPolicy], tiers: Iterable[TierPolicy] = ()) -> InPlay:
+        """Of NetworkPolicies and cluster-wide policies."""
         keys: set[str] = set()
         names: set[str] = set()
-        cuts: tuple[set[int], set[int]] = (set(), set())
-        for policy in policies:
-            keys |= policy.pod_selector.keys
+        networks: set[Network] = set()
+        everything: list[NetworkPolicy | TierPolicy] = [*policies, *tiers]
+        for policy in everything:
+            keys |= _keys(policy.pod_selector if isinstance(policy, NetworkPolicy) else policy.subject.pod_selector)
             for rule in (*policy.ingress, *policy.egress):
                 names |= {p.port for p in (() if rule.ports is ALL else rule.ports) if isinstance(p.port, str)}
                 for peer in () if rule.peers is ALL else rule.peers:
-                    keys |= _keys(peer.pod_selector)
-                    _cut(peer, cuts)
-        return cls(frozenset(keys), frozenset(names), (tuple(sorted(cuts[0])), tuple(sorted(cuts[1]))))
+                    if isinstance(peer, Peer):
+                        keys |= _keys(peer.pod_selector)
+                        networks |= _networks(peer)
+        return cls(frozenset(keys), frozenset(names), (_cuts(networks, 4), _cuts(networks, 6)))
 
     def piece(self, address: Address) -> tuple[int, int]:
         """Which piece of the address space holds `address`: equal pieces, equal answers of every ipBlock."""
@@ -70,12 +74,13 @@ def _keys(selector: LabelSelector | None) -> frozenset[str]:
     return selector.keys if selector else frozenset()
 
 
-def _cut(peer: Peer, cuts: tuple[set[int], set[int]]) -> None:
-    if peer.ip_block is None:
-        return
-    for network in (peer.ip_block.cidr, *peer.ip_block.except_):
-        low, high = network_interval(network)
-        cuts[0 if network.version == 4 else 1].update((low, high + 1))
+def _networks(peer: Peer) -> set[Network]:
+    return set() if peer.ip_block is None else {peer.ip_block.cidr, *peer.ip_block.except_}
+
+
+def _cuts(networks: Iterable[Network], version: int) -> tuple[int, ...]:
+    ends = [network_interval(n) for n in networks if n.version == version]
+    return tuple(sorted({cut for low, high in ends for cut in (low, high + 1)}))
 
 
 class Population:
@@ -166,7 +171,7 @@ class Population:
             # The node's list is complete, the pod's status may name only one of its addresses.
             node = next((n for a in pod.addresses if (n := self.node_at(a))), self._inventory.nodes.get(pod.node))
             addresses = node.addresses if node else pod.addresses
-            return OutsideView(f"hostNetwork pod {shown}", addresses, maybe_node=not pod.node)
+            return OutsideView(f"hostNetwork pod {shown}", addresses, maybe_node=not pod.node, node=node)
         labels, known = self.namespace_labels(pod.namespace)
         return PodView(
             pod.namespace,

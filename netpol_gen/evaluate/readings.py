@@ -49,7 +49,8 @@ class Readings:
             view = self._population.view(endpoint)
             return (Reading(Group(view, frozenset({endpoint.node}), 1), ended=not endpoint.live),)
         if isinstance(endpoint, Node):
-            return (_outside(OutsideView(f"node {endpoint.name}", endpoint.addresses), frozenset({endpoint.name})),)
+            view = OutsideView(f"node {endpoint.name}", endpoint.addresses, node=endpoint)
+            return (_outside(view, frozenset({endpoint.name})),)
         holders = tuple(r for pod in self._population.holders(endpoint) for r in self.of_endpoint(pod))
         return holders or (self._address(endpoint, str(endpoint)),)
 
@@ -91,7 +92,7 @@ class Readings:
 
     def _address(self, address: Address, shown: str) -> Reading:
         node = self._population.node_at(address)
-        return _outside(OutsideView(shown, (address,)), frozenset({node.name}) if node else NOWHERE)
+        return _outside(OutsideView(shown, (address,), node=node), frozenset({node.name}) if node else NOWHERE)
 
 
 def _outside(view: OutsideView, nodes: frozenset[str]) -> Reading:

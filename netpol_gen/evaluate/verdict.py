@@ -23,10 +23,10 @@ class RuleRef:
 
 @dataclass(frozen=True, slots=True)
 class SideVerdict:
-    """What one end says. `isolated_by` are the policies that select it for `direction`, sorted.
+    """What one end says. `isolated_by` are the NetworkPolicies that select it for `direction`, sorted.
 
-    `admitted_by` are the rules that decide it: they admit the connection, or, for a cluster-wide policy, the one rule
-    that accepts or denies it. `missing` is the fact that an unknown decision lacks, else empty.
+    `admitted_by` are the rules that admit the connection, `denied_by` those of cluster-wide policies that deny it (a
+    NetworkPolicy denies by having no rule). `missing` is the fact that an unknown decision lacks, else empty.
     """
 
     decision: Decision
@@ -35,6 +35,7 @@ class SideVerdict:
     admitted_by: tuple[RuleRef, ...] = ()
     reason: str = ""
     missing: str = ""
+    denied_by: tuple[RuleRef, ...] = ()
 
     @property
     def allowed(self) -> bool:
