@@ -33,7 +33,7 @@ def judge_groups(groups: Sequence[Group], inventory: Inventory, config: Config) 
     for i, group in enumerate(groups):
         if reasons[i] is None:
             reasons[i] = _incomplete(group.edge, together[group.edge], denied, inventory, config, shows_answers)
-    _quarantine_scans(groups, reasons, together, config)
+    _quarantine_scans(groups, reasons, config)
     for i, group in enumerate(groups):
         if reasons[i] is None and config.min_evidence is MinEvidence.STRONG and not group.evidence.strong:
             reasons[i] = Reason.WEAK
@@ -62,7 +62,7 @@ def _signals(groups: Sequence[Group]) -> dict[Edge, Signal]:
     return out
 
 
-def _incomplete(  # noqa: PLR0913 - one rule with six facts
+def _incomplete(
     edge: Edge,
     signals: Signal,
     denied: set[Edge],
@@ -101,7 +101,7 @@ def _declares(server: Party, protocol: Protocol, port: int, inventory: Inventory
     )
 
 
-def _quarantine_scans(groups: Sequence[Group], reasons: Verdicts, together: dict[Edge, Signal], config: Config) -> None:
+def _quarantine_scans(groups: Sequence[Group], reasons: Verdicts, config: Config) -> None:
     """Set aside what a sweeping client touched once or twice, answered or not.
 
     A client sweeps when it knocked on many ports of one server, or on many doors that did not open. Calls of the same

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -117,7 +118,7 @@ class _Parts:
         pairs = np.unique(np.stack([self._group[parent], flat], axis=1), axis=0)
         starts = np.searchsorted(pairs[:, 0], np.arange(self._count + 1))
         hours = pairs[:, 1].tolist()
-        return [tuple(hours[a:b]) for a, b in zip(starts[:-1], starts[1:], strict=True)]
+        return [tuple(hours[a:b]) for a, b in pairwise(starts.tolist())]
 
     def _names(self, parties: Sequence[Party], keys: np.ndarray) -> list[tuple[str, ...]]:
         """DNS names of the external end, which flipping may have moved to the other side of the row."""

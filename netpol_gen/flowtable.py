@@ -31,7 +31,7 @@ sorted keys (all labels of the source, prefix stripped, volatile ones included);
 | src_uid | string | pod UID where the source has it |
 | dst_… | | the same for the other end |
 | dst_service | string | `namespace/name` of the Service dialled, where the source says so |
-| backend_ip, backend_port | string, int32 | the server after destination NAT, where visible; `dst_*` is then as dialled |
+| backend_ip, backend_port | string, int32 | the server after destination NAT, where visible; `dst_*` is as dialled |
 | nodes | list<string> | nodes that reported it, ascending |
 | source | string | reader: `hubble`, `aws-vpc`, `gcp-vpc`, `azure-vnet`, `conntrack`, `calico`, `flows` |
 | sample | string | `file:line` of the first record in file order |
@@ -208,7 +208,7 @@ class Ledger:
     def _keep(self, reason: Reason, places: Iterable[str]) -> None:
         kept = self.places.setdefault(reason, [])
         kept.extend(places)
-        if len(kept) > 5:  # noqa: PLR2004 - "the first five places", errors.py
+        if len(kept) > 5:
             kept.sort(key=_place_key)
             del kept[5:]
 

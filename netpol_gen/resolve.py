@@ -88,7 +88,7 @@ def resolve(flows: Flows, inventory: Inventory, config: Config) -> Resolved:
     lines["src_port"], lines["dst_port"] = _ports(frame["src_port"]), _ports(frame["dst_port"])
     lines["direction"] = frame["direction"]
     lines = _apply_backend(lines, frame, book, guard)
-    return _finish(lines, frame, book, ends)
+    return _finish(lines, frame, book)
 
 
 def _named_pod(fact: Facts, roster: Roster) -> Pod:
@@ -259,7 +259,7 @@ def _apply_backend(lines: pd.DataFrame, frame: pd.DataFrame, book: _Book, guard:
     return lines
 
 
-def _finish(lines: pd.DataFrame, frame: pd.DataFrame, book: _Book, ends: Sequence[tuple[str, ...]]) -> Resolved:
+def _finish(lines: pd.DataFrame, frame: pd.DataFrame, book: _Book) -> Resolved:
     """Orient, look behind VIPs, and give each line its port, its evidence or its reason."""
     listening = book.listening()
     oriented = orient(lines, listening)
@@ -353,8 +353,9 @@ def _own_nodes(lines: pd.DataFrame, frame: pd.DataFrame, book: _Book) -> None:
         at = lines[lines[end].isin(nodes) & (lines["reason"] < 0)]
         if at.empty:
             continue
+        reporters: list[list[str] | None] = frame["nodes"].tolist()
         new = {
-            index: book.code(_which_node(nodes[code], book.inventory.pods[pod], frame.at[row, "nodes"], book))
+            index: book.code(_which_node(nodes[code], book.inventory.pods[pod], reporters[row], book))
             for index, code, pod, row in zip(at.index, at[end], at[f"{other}_pod"], at["row"], strict=True)
             if pod >= 0
         }

@@ -30,7 +30,7 @@ OutputFormat = Annotated[TableFormat, typer.Option("-o", "--output", help="Form 
 
 def edges(
     flows: o.Flows,
-    inventory: o.Inventories = [],  # noqa: B006 - typer reads the default, nobody changes it
+    inventory: o.Inventories = [],
     output: OutputFormat = TableFormat.TEXT,
     out: o.Out = "-",
     source: o.Source = "auto",
@@ -38,10 +38,10 @@ def edges(
     all_edges: Annotated[bool, typer.Option("--all", help="Also what was set aside, with the reason.")] = False,
     since: o.Since = None,
     until: o.Until = None,
-    accept: o.Accept = [],  # noqa: B006
+    accept: o.Accept = [],
     min_evidence: o.MinEvidenceOption = None,
-    pod_cidr: o.PodCidr = [],  # noqa: B006
-    service_cidr: o.ServiceCidr = [],  # noqa: B006
+    pod_cidr: o.PodCidr = [],
+    service_cidr: o.ServiceCidr = [],
     strict: o.Strict = False,
     max_bad: o.MaxBad = None,
     max_loss: o.MaxLoss = None,
@@ -140,7 +140,7 @@ def put_frame(frame: pd.DataFrame, output: TableFormat, out: str) -> None:
                 row.protocol,
                 row.port,
                 row.flows,
-                row.last_seen.strftime("%Y-%m-%d %H:%M:%S"),
+                str(row.last_seen)[:19],
                 row.direction,
                 row.status,
             )

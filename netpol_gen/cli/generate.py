@@ -14,20 +14,20 @@ from netpol_gen.config import Cni, Mode, NamedPorts, SnatClients
 
 def generate(
     flows: o.Flows,
-    inventory: o.Inventories = [],  # noqa: B006 - typer reads the default, nobody changes it
+    inventory: o.Inventories = [],
     out: o.Out = "-",
     source: o.Source = "auto",
     aws_format: o.AwsFormat = None,
     existing: Annotated[
         list[str],
-        typer.Option("--existing", metavar="PATH", help="Policies in force; default: those in the inventory. Repeatable."),
-    ] = [],  # noqa: B006
-    mode: Annotated[Mode | None, typer.Option("--mode", help="How the result relates to the policies in force.")] = None,
-    namespace: o.Namespaces = [],  # noqa: B006
+        typer.Option("--existing", metavar="PATH", help="Policies in force; default: the inventory's. Repeatable."),
+    ] = [],
+    mode: Annotated[Mode | None, typer.Option("--mode", help="How the result relates to policies in force.")] = None,
+    namespace: o.Namespaces = [],
     all_namespaces: o.AllNamespaces = False,
     since: o.Since = None,
     until: o.Until = None,
-    accept: o.Accept = [],  # noqa: B006
+    accept: o.Accept = [],
     min_evidence: o.MinEvidenceOption = None,
     scan_threshold: Annotated[
         int | None, typer.Option("--scan-threshold", help="So many doors tried once make a scan; 0: no check.")
@@ -44,8 +44,8 @@ def generate(
     default_deny: Annotated[
         bool, typer.Option("--default-deny", help="Add one default-deny policy per namespace, in its own file.")
     ] = False,
-    pod_cidr: o.PodCidr = [],  # noqa: B006
-    service_cidr: o.ServiceCidr = [],  # noqa: B006
+    pod_cidr: o.PodCidr = [],
+    service_cidr: o.ServiceCidr = [],
     strict: o.Strict = False,
     max_bad: o.MaxBad = None,
     max_loss: o.MaxLoss = None,

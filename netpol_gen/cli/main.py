@@ -6,11 +6,11 @@ import os
 import sys
 from typing import Annotated
 
-import click
 import typer
 
 from netpol_gen import __version__
 from netpol_gen.cli import flows, generate, judge
+from netpol_gen.cli.output import say
 from netpol_gen.errors import NetpolGenError, printable
 
 app = typer.Typer(
@@ -56,20 +56,20 @@ def main() -> None:
     try:
         code = app(standalone_mode=False)
     except NetpolGenError as error:
-        print(f"netpol-gen: {error}", file=sys.stderr)
+        say(f"netpol-gen: {error}")
         sys.exit(error.exit_code)
-    except click.exceptions.Abort:
+    except typer.Abort:
         sys.exit(130)
-    except click.ClickException as error:
-        # A wrong argument may hold terminal escapes, and click shows it as it is.
-        print(f"netpol-gen: {printable(error.format_message(), 1000)}", file=sys.stderr)
+    except typer.TyperException as error:
+        # A wrong argument may hold terminal escapes, and typer shows it as it is.
+        say(f"netpol-gen: {printable(error.format_message(), 1000)}")
         sys.exit(error.exit_code)
     except BrokenPipeError:
         # The reader of a pipe (`head`) has gone: nothing to say, and nowhere to say it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
     except OSError as error:
-        print(f"netpol-gen: {printable(error.filename or '-', 400)}: {error.strerror or error}", file=sys.stderr)
+        say(f"netpol-gen: {printable(error.filename or '-', 400)}: {error.strerror or error}")
         sys.exit(2)
     sys.exit(code if isinstance(code, int) else 0)
 

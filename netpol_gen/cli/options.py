@@ -47,7 +47,7 @@ Since = Annotated[str | None, typer.Option("--since", help="Leave out flows befo
 Until = Annotated[str | None, typer.Option("--until", help="Leave out flows from this time on.")]
 Accept = Annotated[
     list[str],
-    typer.Option("--accept", help="Take this as evidence too: 'audit' (audit mode verdicts), 'unanswered'. Repeatable."),
+    typer.Option("--accept", help="Evidence too: 'audit' (audit mode verdicts), 'unanswered'. Repeatable."),
 ]
 MinEvidenceOption = Annotated[
     MinEvidence | None,

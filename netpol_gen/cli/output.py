@@ -12,7 +12,8 @@ from netpol_gen.errors import InputError, Place
 
 def say(text: str) -> None:
     """A message, to stderr."""
-    print(text, file=sys.stderr, end="" if text.endswith("\n") else "\n")
+    sys.stderr.write(text if text.endswith("\n") else f"{text}\n")
+    sys.stderr.flush()
 
 
 def put(text: str, out: str) -> None:

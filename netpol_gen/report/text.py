@@ -54,7 +54,9 @@ def markdown_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str
 def code(value: object) -> str:
     """`value` as inline code that cannot be left: backticks, pipes and control characters are made harmless."""
     text = printable("" if value is None else value, 300)
-    return f"`{text.replace('`', 'ˋ').replace('|', '¦')}`" if text else ""
+    # Look-alikes: nothing can be escaped within inline code.
+    text = text.replace("`", "\N{MODIFIER LETTER GRAVE ACCENT}").replace("|", "\N{BROKEN BAR}")
+    return f"`{text}`" if text else ""
 
 
 def count(number: int, singular: str, plural: str = "") -> str:
