@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -19,7 +19,8 @@ import yaml
 from netpol_gen.emit import yamltext
 from netpol_gen.emit.render import render_kustomization, render_policy
 from netpol_gen.errors import InvariantError, OptionError, printable
-from netpol_gen.synthesize import Synthesis
+from netpol_gen.policy import NetworkPolicy
+from netpol_gen.synthesize import RuleNote
 from netpol_gen.synthesize.baseline import MANAGED_BY
 from netpol_gen.synthesize.names import DEFAULT_DENY, is_namespace
 
@@ -36,8 +37,12 @@ class Written:
     removed: tuple[str, ...]
 
 
-def render_tree(synthesis: Synthesis, templates: Path | None = None) -> Mapping[str, str]:
+def render_tree(
+    policies: Iterable[NetworkPolicy], notes: Iterable[RuleNote] = (), templates: Path | None = None
+) -> Mapping[str, str]:
     """Text by relative path: `<namespace>/<policy>.yaml` and `<namespace>/kustomization.yaml`, sorted.
+
+    A default deny is a file of its own, and the last that its kustomization lists.
 
     Raises:
         OptionError: a template that cannot be used.
@@ -45,9 +50,13 @@ def render_tree(synthesis: Synthesis, templates: Path | None = None) -> Mapping[
     """
     files: dict[str, str] = {}
     resources: dict[str, list[str]] = {}
-    for policy in synthesis.policies:
+    noted = _by_policy(notes)
+    for policy in policies:
         name = f"{policy.name}.yaml"
-        files[_path(policy.namespace, name)] = render_policy(policy, synthesis.notes, templates)
+        path = _path(policy.namespace, name)
+        if path in files:
+            raise InvariantError(f"two policies are called {policy.ref}")
+        files[path] = render_policy(policy, noted.get(policy.ref, ()), templates)
         resources.setdefault(policy.namespace, []).append(name)
     for namespace, names in resources.items():
         # What admits comes before what denies the rest.
@@ -56,14 +65,25 @@ def render_tree(synthesis: Synthesis, templates: Path | None = None) -> Mapping[
     return {path: files[path] for path in sorted(files)}
 
 
-def render_stream(synthesis: Synthesis, templates: Path | None = None) -> str:
-    """All policies as one YAML stream; empty if there is none.
+def render_stream(
+    policies: Iterable[NetworkPolicy], notes: Iterable[RuleNote] = (), templates: Path | None = None
+) -> str:
+    """All policies as one YAML stream, in the order of their names; empty if there is none.
 
     Raises:
         OptionError: a template that cannot be used.
 
     """
-    return "---\n".join(render_policy(policy, synthesis.notes, templates) for policy in synthesis.policies)
+    noted = _by_policy(notes)
+    ordered = sorted(policies, key=lambda p: (p.namespace, p.name))
+    return "---\n".join(render_policy(policy, noted.get(policy.ref, ()), templates) for policy in ordered)
+
+
+def _by_policy(notes: Iterable[RuleNote]) -> dict[str, list[RuleNote]]:
+    out: dict[str, list[RuleNote]] = {}
+    for note in notes:
+        out.setdefault(note.policy, []).append(note)
+    return out
 
 
 def _path(namespace: str, name: str) -> str:

@@ -207,7 +207,7 @@ class Directory:
         if not addresses:
             return Answer(problem="no address of the cluster's nodes is known")
         text = f"nodes and pods on their network are admitted by address ({addresses}), which changes when nodes do"
-        return Answer(_blocks(addresses), remarks=(("NPG310", text), *self._on_cilium()))
+        return Answer(_blocks(addresses), remarks=(("NPG314", text), *self._on_cilium()))
 
     def _host_network(self, other: Workload) -> Answer:
         pods = self.universe.inventory.pods_of(other)
@@ -217,7 +217,7 @@ class Directory:
         if not addresses:
             return Answer(problem=f"{other} is on its nodes' network, and no address of a node is known")
         text = f"{other} is on its nodes' network and admitted by their addresses ({addresses}), as is all else there"
-        return Answer(_blocks(addresses), remarks=(("NPG310", text), *self._on_cilium()))
+        return Answer(_blocks(addresses), remarks=(("NPG314", text), *self._on_cilium()))
 
     def _hidden_client(self, address: Address | None) -> Answer:
         nodes = self._node(address)

@@ -3,10 +3,10 @@
 Diagnostic codes of this package (`NPG2xx` identity, `NPG3xx` policy):
 
 ```
-NPG201 a selector hits the pods of several workloads    NPG310 an ipBlock of nodes
-NPG202 no selector can name a workload                  NPG311 clients hidden behind a node's address
-NPG203 a peer that the Service's selector does not meet NPG312 an ipBlock of the API server
-NPG204 a selector that relies on a release's label      NPG313 node or API server addresses on Cilium
+NPG201 a selector hits the pods of several workloads    NPG311 clients hidden behind a node's address
+NPG202 no selector can name a workload                  NPG312 an ipBlock of the API server
+NPG203 a peer that the Service's selector does not meet NPG313 node or API server addresses on Cilium
+NPG204 a selector that relies on a release's label      NPG314 an ipBlock of nodes
 NPG301 an accepted edge without a rule                  NPG320 addresses outside and what covers them
 NPG302 a rule for DNS that nothing showed               NPG330 the metadata service
 NPG303 egress is isolated and no resolver is known      NPG331 the kubelet

@@ -28,7 +28,7 @@ Wanted = Collection[tuple[Edge, Direction]]
 
 NOTHING_SEEN = "nothing was seen in this direction"
 NOTHING_NAMED = "no rule can be written for anything that was seen: {}"
-SHARED_IDLE = "its labels are also those of {}, of which nothing was seen in this direction"
+SHARED_IDLE = "its labels are also those of {}, for which no rule is to be written in this direction"
 
 
 def synthesize(
@@ -135,7 +135,8 @@ class _Writer:
         rows = self.universe.selected(unit.workload.namespace, unit.selector)
         rules: dict[Direction, tuple[Draft, ...]] = {}
         for direction in Direction:
-            if idle := [m for m in unit.members if (m, direction) not in self.seen]:
+            # Isolating all of them would cut off those that nothing was seen of, or whose flows no rule can express.
+            if idle := [m for m in unit.members if (m, direction) not in self.wanted]:
                 self._gap_of_shared(unit, direction, idle)
                 continue
             core = [m for m in members if (m, direction) not in already]
@@ -276,9 +277,7 @@ class _Writer:
         for namespace in sorted({w.namespace for w in self.universe.workloads if self.config.in_scope(w.namespace)}):
             if not is_namespace(namespace):
                 continue
-            open_to = {
-                (w, d) for w, d in self.wanted if w.namespace == namespace and w not in self.universe.host_network
-            }
+            open_to = {(w, d) for w, d in self.seen if w.namespace == namespace and w not in self.universe.host_network}
             blocked = sorted(open_to - self.isolated)
             for workload, direction in blocked:
                 text = f"no default deny for {direction}: it would cut off what {workload} was seen to do"
