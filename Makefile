@@ -44,7 +44,7 @@ demo: .venv/.installed ## Generate policies from the sample flows into build/dem
 	  echo "== netpol-gen generate sample-flows/$$sample"; \
 	  options=(--inventory sample-flows/$$sample/inventory.yaml --out $(BUILD)/demo/$$sample); \
 	  if [ -e sample-flows/$$sample/netpol-gen.toml ]; then options+=(--config sample-flows/$$sample/netpol-gen.toml); fi; \
-	  $(BIN)/netpol-gen generate sample-flows/$$sample/flows.jsonl.gz "$${options[@]}"; \
+	  $(BIN)/netpol-gen generate sample-flows/$$sample/flows.jsonl* "$${options[@]}"; \
 	  find $(BUILD)/demo/$$sample -name '*.yaml' ! -name kustomization.yaml | LC_ALL=C sort | while read -r policy; do \
 	    echo; echo "# $$policy"; cat "$$policy"; \
 	  done; \

@@ -68,7 +68,7 @@ def demo(program, work, repository):
     shutil.copytree(repository / "sample-flows", work / "sample-flows")
     for sample in SAMPLES:
         inputs = Path("sample-flows") / sample
-        command = [program, "generate", inputs / "flows.jsonl.gz", "--inventory", inputs / "inventory.yaml"]
+        command = [program, "generate", next(inputs.glob("flows.jsonl*")), "--inventory", inputs / "inventory.yaml"]
         config = inputs / "netpol-gen.toml"
         if (work / config).exists():
             command += ["--config", config]
