@@ -9,13 +9,23 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from netpol_gen.api import edges, generate, read_flows, read_inventory, read_policies
+    from netpol_gen.api import edges, generate, read_flows, read_inventory, read_policies, summary, to_yaml
     from netpol_gen.config import Config
     from netpol_gen.inventory import Inventory
 
 __version__ = "0.1.0"
 
-__all__ = ["Config", "Inventory", "edges", "generate", "read_flows", "read_inventory", "read_policies"]
+__all__ = [
+    "Config",
+    "Inventory",
+    "edges",
+    "generate",
+    "read_flows",
+    "read_inventory",
+    "read_policies",
+    "summary",
+    "to_yaml",
+]
 
 _HOME = {"Config": "netpol_gen.config", "Inventory": "netpol_gen.inventory"}
 

@@ -7,8 +7,8 @@ flows = ng.read_flows("flows.jsonl.gz")
 inventory = ng.read_inventory("inventory.yaml")
 ng.edges(flows, inventory)                 # what talked to what, and why anything was left out
 plan = ng.generate(flows, inventory)
-print(plan.to_yaml())
-ng.verify(plan.policies, inventory, flows)  # one line per accepted edge
+print(ng.to_yaml(plan))
+plan.to_frame()                            # one line per accepted edge, with the verdict
 ```
 """
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from netpol_gen.edges import Edges
     from netpol_gen.inventory import Inventory
-    from netpol_gen.pipeline import Plan
+    from netpol_gen.plan import Plan
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
@@ -176,6 +176,21 @@ def generate(
     from netpol_gen.pipeline import generate as run
 
     return run(_flows(flows), inventory or empty(), _config(config, settings), existing)
+
+
+def to_yaml(plan: Plan, namespace: str | None = None) -> str:
+    """The policies of a plan, or those of one namespace, as one YAML stream."""
+    from netpol_gen.emit import render_stream
+
+    chosen = [p for p in plan.policies if namespace in (None, p.namespace)]
+    return render_stream(chosen, plan.notes)
+
+
+def summary(plan: Plan, *, verbose: bool = False) -> str:
+    """What `generate` prints: policies, replay, ledger, gaps and notes on one screen."""
+    from netpol_gen.report.summary import summary as text
+
+    return text(plan, verbose=verbose)
 
 
 def _flows(flows: Flows | pd.DataFrame) -> Flows:

@@ -78,7 +78,9 @@ class Edges:
         """One line per observation, columns as in `COLUMNS`, Arrow-backed dtypes."""
         import pandas as pd  # noqa: PLC0415 - half a second that `--help` must not pay
 
-        frame = pd.DataFrame([_line(o) for o in self.observations], columns=list(COLUMNS))
+        frame = pd.DataFrame([cells(o) for o in self.observations], columns=list(COLUMNS))
+        for name in ("first_seen", "last_seen"):
+            frame[name] = pd.to_datetime(frame[name].astype("int64"), unit="ns", utc=True)
         return frame.astype(COLUMNS)
 
 
@@ -189,9 +191,8 @@ def party_cells(party: Party) -> tuple[str, str | None, str | None]:
     return str(party.kind), None, party.address or None
 
 
-def _line(o: Observation) -> tuple[object, ...]:
-    import pandas as pd  # noqa: PLC0415 - see `to_frame`
-
+def cells(o: Observation) -> tuple[object, ...]:
+    """The values of `COLUMNS` for one observation; times as nanoseconds since the epoch."""
     e = o.evidence
     return (
         o.status,
@@ -205,12 +206,10 @@ def _line(o: Observation) -> tuple[object, ...]:
         e.replies,
         e.bytes,
         e.packets,
-        pd.Timestamp(e.first_seen, tz="UTC"),
-        pd.Timestamp(e.last_seen, tz="UTC"),
+        e.first_seen,
+        e.last_seen,
         e.days,
         str(e.direction),
         "strong" if e.strong else "weak",
         *(" ".join(items) or None for items in (e.names, e.vips, e.nodes, e.sources, e.samples)),
     )
-
-

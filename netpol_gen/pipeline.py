@@ -8,71 +8,20 @@ and is listed as a gap: leaving it open is visible, breaking it would not be.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from netpol_gen.config import Config, Mode
 from netpol_gen.edges import Edges, find_edges
-from netpol_gen.errors import CheckFailedError, InvariantError
+from netpol_gen.errors import InvariantError
 from netpol_gen.evaluate import Judge, SideVerdict, Verdict
 from netpol_gen.flowtable import Flows
 from netpol_gen.inventory import Inventory
 from netpol_gen.model import Decision, Diagnostic, Direction, Edge, Evidence, Party, Severity, Workload
+from netpol_gen.plan import Plan, Replayed
 from netpol_gen.policy import NetworkPolicy
-from netpol_gen.synthesize import Gap, RuleNote, Synthesis, synthesize
+from netpol_gen.synthesize import Gap, Synthesis, synthesize
 
 Need = tuple[Edge, Direction]
-
-
-@dataclass(frozen=True, slots=True)
-class Replayed:
-    """One accepted edge and what the policies say of it."""
-
-    edge: Edge
-    evidence: Evidence
-    verdict: Verdict
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What `generate` would write, and the proof.
-
-    `policies` in canonical order; `notes` say what stands behind each rule; `gaps` which directions stay open and why;
-    `replay` has every accepted edge; `replaces` names existing policies that the generated ones stand in for
-    (`--mode tighten`).
-    """
-
-    policies: tuple[NetworkPolicy, ...]
-    notes: tuple[RuleNote, ...]
-    gaps: tuple[Gap, ...]
-    diagnostics: tuple[Diagnostic, ...]
-    edges: Edges
-    replay: tuple[Replayed, ...]
-    existing: tuple[NetworkPolicy, ...]
-    replaces: tuple[str, ...] = ()
-
-    @property
-    def denied(self) -> tuple[Replayed, ...]:
-        """Accepted edges that would be denied: a plan with any must not be written."""
-        return tuple(r for r in self.replay if r.verdict.decision is Decision.DENY)
-
-    @property
-    def unproved(self) -> tuple[Replayed, ...]:
-        """Accepted edges whose verdict lacks a fact."""
-        return tuple(r for r in self.replay if r.verdict.decision is Decision.UNKNOWN)
-
-    def check(self) -> None:
-        """Refuse a plan that would deny what was observed.
-
-        Raises:
-            CheckFailedError: an accepted edge would be denied, by existing policies or by a bug.
-
-        """
-        if self.denied:
-            first = self.denied[0]
-            raise CheckFailedError(
-                f"{len(self.denied)} accepted edges would be denied, nothing was written; the first: "
-                f"{first.edge}: {first.verdict.reason}"
-            )
 
 
 def generate(

@@ -38,11 +38,16 @@ def layer(name: str, modules: str, below: str, third_party: str) -> Layer:
 # belongs to its layer.
 # Writing and judging are siblings, neither below the other: the judge is not the author.
 LAYERS: tuple[Layer, ...] = (
-    layer("ground", "errors model sets selectors policy config", "", "numpy"),
-    layer("reading", "readers flowtable", "ground", "numpy pandas pyarrow msgspec isal zstandard"),
+    layer("ground", "errors model sets selectors policy config tiers labels", "", "numpy"),
+    layer(
+        "reading",
+        "readers flowtable flowio manifests",
+        "ground",
+        "numpy pandas pyarrow msgspec isal zstandard duckdb yaml",
+    ),
     layer(
         "knowing",
-        "edges store resolve direction identity inventory",
+        "accept edges evidence store resolve direction identity inventory",
         "ground reading",
         "numpy pandas pyarrow msgspec yaml",
     ),
@@ -53,15 +58,17 @@ LAYERS: tuple[Layer, ...] = (
         "ground reading knowing",
         "numpy pandas",
     ),
-    layer("showing", "report emit", "ground reading knowing writing judging", "jinja2 markupsafe yaml"),
+    # The only place where what was written and what was judged meet, as values.
+    layer("planning", "plan", "ground reading knowing writing judging", "pandas"),
+    layer("showing", "report emit", "ground reading knowing writing judging planning", "jinja2 markupsafe yaml"),
     layer(
         "whole",
         "pipeline api",
-        "ground reading knowing writing judging showing",
+        "ground reading knowing writing judging planning showing",
         "numpy pandas pyarrow",
     ),
     layer("outside", "cluster", "ground reading knowing", "kubernetes urllib3 yaml"),
-    layer("faces", "cli prbot __main__", "ground reading knowing writing judging showing whole outside", "typer"),
+    layer("faces", "cli prbot __main__", "ground reading knowing writing judging planning showing whole outside", "typer"),
 )
 ROOT_LAYER = "whole"
 

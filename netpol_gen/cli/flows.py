@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from netpol_gen.cli import options as o
 from netpol_gen.cli.output import put, say
 from netpol_gen.errors import OptionError
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 class TableFormat(StrEnum):
@@ -62,16 +60,19 @@ def edges(
         max_loss=max_loss,
     )
     from netpol_gen import api
-    from netpol_gen.edges import ACCEPTED
+    from netpol_gen.report.edges import render_edges
     from netpol_gen.report.summary import ledger_text
 
     held = api.read_inventory(inventory, pod_cidrs=settings.pod_cidrs, service_cidrs=settings.service_cidrs)
     table = api.load_flows(flows, source=source, config=settings, aws_format=aws_format)
     found = api.find_edges(table, held, settings)
-    frame = found.to_frame()
-    if not all_edges:
-        frame = frame[frame["status"] == ACCEPTED]
-    put_frame(frame, output, out)
+    shown = found.observations if all_edges else tuple(o for o in found.observations if o.reason is None)
+    if output is TableFormat.PARQUET:
+        if out == "-":
+            raise OptionError("--output parquet needs --out FILE")
+        replace(found, observations=shown).to_frame().to_parquet(out, index=False)
+    else:
+        put(render_edges(shown, output), out)
     if not quiet:
         say(ledger_text(found.ledger, found.sources))
 
@@ -114,45 +115,3 @@ def _flow_format(output: TableFormat | None, out: str) -> str:
         if out.endswith(ending):
             return form
     return "csv"
-
-
-_TEXT_COLUMNS = ("client", "server", "protocol", "port", "flows", "last_seen", "direction", "status")
-
-
-def put_frame(frame: pd.DataFrame, output: TableFormat, out: str) -> None:
-    """Write an edge frame in the form asked for."""
-    from netpol_gen.report.text import csv_text, markdown_table, table
-
-    if output is TableFormat.PARQUET:
-        if out == "-":
-            raise OptionError("parquet needs --out FILE")
-        frame.to_parquet(out, index=False)
-    elif output is TableFormat.JSON:
-        put(frame.to_json(orient="records", date_format="iso", date_unit="ns", lines=True), out)
-    elif output is TableFormat.CSV:
-        rows = frame.astype(object).where(frame.notna(), None).itertuples(index=False)
-        put(csv_text(list(frame.columns), rows), out)
-    else:
-        shown = [
-            (
-                _end(row.src_namespace, row.src_name, row.src_kind),
-                _end(row.dst_namespace, row.dst_name, row.dst_kind),
-                row.protocol,
-                row.port,
-                row.flows,
-                str(row.last_seen)[:19],
-                row.direction,
-                row.status,
-            )
-            for row in frame.itertuples(index=False)
-        ]
-        put((table if output is TableFormat.TEXT else markdown_table)(_TEXT_COLUMNS, shown), out)
-
-
-def _end(namespace: object, name: object, kind: object) -> str:
-    """`ns/name[Kind]`, or an external's kind and address."""
-    import pandas as pd
-
-    if not pd.isna(namespace):  # type: ignore[call-overload]
-        return f"{namespace}/{name}[{kind}]"
-    return str(kind) if pd.isna(name) else f"{kind} {name}"  # type: ignore[call-overload]

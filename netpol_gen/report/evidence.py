@@ -12,7 +12,7 @@ from typing import Any
 from netpol_gen.edges import Observation, party_cells
 from netpol_gen.flowtable import Ledger
 from netpol_gen.model import Edge, Evidence
-from netpol_gen.pipeline import Plan
+from netpol_gen.plan import Plan
 
 VERSION = 1
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from netpol_gen.errors import printable
 from netpol_gen.flowtable import Bucket, Ledger
 from netpol_gen.model import Decision, Direction, Severity
-from netpol_gen.pipeline import Plan
+from netpol_gen.plan import Plan
 from netpol_gen.report.text import count, table
 
 _LINES = 8
