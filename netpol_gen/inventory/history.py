@@ -1,0 +1,150 @@
+"""Several looks at one cluster as one history.
+
+A pod seen in several dumps is one pod; of any other object the latest look counts. Only a date inside the dump orders
+them: the time of a file says when it was copied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from typing import Any, Generic, TypeVar
+
+from netpol_gen.errors import InputError, Place
+from netpol_gen.inventory.fields import Fields, parse_time
+from netpol_gen.inventory.objects import Pod
+from netpol_gen.inventory.parse import SeenPod
+from netpol_gen.manifests import Manifest
+
+TAKEN_AT = "netpol-gen.dev/taken-at"
+"""Annotation on a List: the RFC 3339 time of the snapshot. What is not in a dated List of pods was not there then."""
+NAMESPACES = "netpol-gen.dev/namespaces"
+"""Annotation on a dated List that holds only some namespaces: their names, joined by commas."""
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Snapshots:
+    """The dated looks: for each time the namespaces whose pods it shows, `None` for all."""
+
+    pods_shown: dict[int, frozenset[str] | None] = field(default_factory=dict)
+    _read: dict[int, tuple[Mapping[str, Any], int | None, frozenset[str] | None]] = field(default_factory=dict)
+
+    def taken_at(self, manifest: Manifest) -> int | None:
+        """When the manifest's list was dumped, if it says so; notes that the list shows pods."""
+        metadata = manifest.list_metadata
+        if not metadata:
+            return None
+        # One object per list: the annotations of 20,000 items need one look. Holding it keeps its id from being reused.
+        known = self._read.get(id(metadata))
+        if known is None:
+            known = self._read[id(metadata)] = (metadata, *_annotations(metadata, manifest.place))
+        _, taken, namespaces = known
+        if taken is not None and (manifest.kind == "Pod" or manifest.list_kind == "PodList"):
+            held = self.pods_shown.get(taken, frozenset())
+            self.pods_shown[taken] = None if held is None or namespaces is None else held | namespaces
+        return taken
+
+    def absent_from(self, namespace: str, after: int) -> int | None:
+        """The first look after a time that shows the namespace's pods."""
+        later = (t for t, shown in self.pods_shown.items() if t > after and (shown is None or namespace in shown))
+        return min(later, default=None)
+
+
+def _annotations(metadata: Mapping[str, Any], place: Place) -> tuple[int | None, frozenset[str] | None]:
+    found = Fields(metadata, Place(place.path, 0, place.document, "metadata")).sub("annotations")
+    taken, names = found.text(TAKEN_AT), found.text(NAMESPACES)
+    namespaces = frozenset(name.strip() for name in names.split(",") if name.strip()) if names else None
+    return (parse_time(taken, found.at(TAKEN_AT)) if taken else None), namespaces
+
+
+@dataclass(slots=True)
+class Latest(Generic[T]):
+    """The latest look at each object of one kind.
+
+    Of two looks of one date or none that differ, the one that sorts last is taken, so that the order of files plays no
+    part, and the name is remembered for a diagnostic.
+    """
+
+    name: Callable[[T], Hashable]
+    _held: dict[Hashable, tuple[int, T]] = field(default_factory=dict)
+    contradictions: set[str] = field(default_factory=set)
+
+    def add(self, value: T, taken: int | None) -> None:
+        """One look."""
+        key = self.name(value)
+        look = (-1 if taken is None else taken, value)
+        held = self._held.setdefault(key, look)
+        if held is look or held == look:
+            return
+        if held[0] == look[0]:
+            self.contradictions.add(_ref(value))
+        if look[0] > held[0] or (look[0] == held[0] and _text(value) > _text(held[1])):
+            self._held[key] = look
+
+    def values(self) -> list[T]:
+        """All objects, sorted by name."""
+        return [self._held[key][1] for key in sorted(self._held)]  # type: ignore[type-var]
+
+
+def _text(value: Any) -> str:
+    """The same text for equal values in every run: sets have no order, and a place is no part of a value."""
+    if is_dataclass(value):
+        return ",".join(_text(getattr(value, f.name)) for f in fields(value) if f.compare)
+    if isinstance(value, frozenset):
+        return f"{{{','.join(sorted(map(_text, value)))}}}"
+    return f"({','.join(map(_text, value))})" if isinstance(value, tuple) else repr(value)
+
+
+def _ref(value: Any) -> str:
+    subject = getattr(getattr(value, "controller", value), "workload", None)
+    if subject is not None:
+        return str(subject)
+    namespace = getattr(value, "namespace", "")
+    return f"{type(value).__name__} {namespace}{'/' if namespace else ''}{getattr(value, 'name', '')}"
+
+
+def merge_pods(looks: Iterable[tuple[SeenPod, int | None]], snapshots: Snapshots) -> list[SeenPod]:
+    """One entry per pod of all looks, with the time it ended at the latest where a dated look lacks it."""
+    by_pod: dict[Hashable, list[tuple[SeenPod, int | None]]] = {}
+    for seen, taken in looks:
+        pod = seen.pod
+        key: Hashable = (pod.uid,) if pod.uid else (pod.namespace, pod.name, pod.started)
+        by_pod.setdefault(key, []).append((seen, taken))
+    return [_merged(several, snapshots) for several in by_pod.values()]
+
+
+def _merged(several: list[tuple[SeenPod, int | None]], snapshots: Snapshots) -> SeenPod:
+    if len(several) > 1:
+        several = sorted(several, key=_newest, reverse=True)
+    seen = several[0][0]
+    pod = seen.pod
+    if len(several) > 1:
+        pods = [each.pod for each, _ in several]
+        if any((p.namespace, p.name) != (pod.namespace, pod.name) for p in pods):
+            raise InputError(f"uid {pod.uid} belongs to both {pod.namespace}/{pod.name} and another pod")
+        pod = replace(
+            pod,
+            addresses=tuple(dict.fromkeys(a for p in pods for a in p.addresses)),
+            started=min((p.started for p in pods if p.started is not None), default=None),
+            ended=next((p.ended for p in pods if p.ended is not None), None),
+        )
+    dated = [taken for _, taken in several if taken is not None]
+    if dated:
+        pod = _ended_unseen(pod, max(dated), snapshots)
+    return replace(seen, pod=pod)
+
+
+def _newest(look: tuple[SeenPod, int | None]) -> tuple[Any, ...]:
+    """Order of looks at one pod: the latest, else the one that knows most."""
+    pod, taken = look[0].pod, look[1]
+    return (-1 if taken is None else taken, pod.ended is not None, not pod.live, bool(pod.addresses), repr(pod))
+
+
+def _ended_unseen(pod: Pod, last_seen: int, snapshots: Snapshots) -> Pod:
+    """A pod that a later look lacks was deleted in between; nobody knows when."""
+    gone = snapshots.absent_from(pod.namespace, last_seen)
+    if gone is None or (pod.ended is not None and pod.ended <= gone):
+        return pod
+    return replace(pod, ended=gone, unsure_from=last_seen)

@@ -1,0 +1,227 @@
+"""Dumps of a cluster into an `Inventory`."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from os import PathLike
+from types import MappingProxyType
+from typing import Any, BinaryIO
+
+from netpol_gen.inventory import network
+from netpol_gen.inventory.base import Inventory, pod_key
+from netpol_gen.inventory.fields import Memo
+from netpol_gen.inventory.history import Latest, Snapshots, merge_pods
+from netpol_gen.inventory.objects import Backend, Controller, Namespace, Node, Pod, Service
+from netpol_gen.inventory.owners import Owners, controllers_of
+from netpol_gen.inventory.parse import (
+    CONTROLLERS,
+    Context,
+    SeenController,
+    SeenPod,
+    parse_controller,
+    parse_pod,
+    stand_in,
+)
+from netpol_gen.manifests import NETWORK_POLICY, PARSERS, Manifest, read_manifests
+from netpol_gen.model import Diagnostic, Severity, Workload
+from netpol_gen.policy import NetworkPolicy
+from netpol_gen.sets import Address, AddressSet, Network
+
+_API_SERVER = "default/kubernetes"
+_CONTRADICTION = "two dumps of one date or none disagree about this object; date them (netpol-gen.dev/taken-at)"
+
+
+def load_inventory(
+    paths: Sequence[str | PathLike[str]],
+    *,
+    stdin: BinaryIO | None = None,
+    pod_cidrs: Iterable[Network] = (),
+    service_cidrs: Iterable[Network] = (),
+    default_namespace: str = "default",
+) -> Inventory:
+    """What the dumps say the cluster held; see `read_manifests` for what a path may be.
+
+    Objects without a namespace are in `default_namespace`. Several dumps make a history if each List carries the
+    annotation `netpol-gen.dev/taken-at`. Kinds that nothing here uses are counted in `Inventory.other`.
+
+    Raises:
+        InputError: a file, object or field that cannot be used, with its place.
+
+    """
+    found = _Found(Context(Memo(), default_namespace))
+    for manifest in read_manifests(paths, stdin=stdin):
+        found.take(manifest)
+    return found.inventory(tuple(pod_cidrs), tuple(service_cidrs))
+
+
+def _by_name(value: Any) -> tuple[str, str]:
+    return (value.namespace, value.name)
+
+
+@dataclass(slots=True)
+class _Found:
+    """Objects by kind while they are read."""
+
+    context: Context
+    snapshots: Snapshots = field(default_factory=Snapshots)
+    pods: list[tuple[SeenPod, int | None]] = field(default_factory=list)
+    namespaces: Latest[Namespace] = field(default_factory=lambda: Latest(lambda n: n.name))
+    nodes: Latest[Node] = field(default_factory=lambda: Latest(lambda n: n.name))
+    services: Latest[Service] = field(default_factory=lambda: Latest(_by_name))
+    endpoints: Latest[network.Endpoints] = field(
+        default_factory=lambda: Latest(lambda e: (e.namespace, e.name, e.slice))
+    )
+    controllers: Latest[SeenController] = field(default_factory=lambda: Latest(lambda c: c.controller.workload))
+    policies: Latest[NetworkPolicy] = field(default_factory=lambda: Latest(_by_name))
+    tiers: dict[tuple[str, str], Latest[Any]] = field(default_factory=dict)
+    pod_cidrs: list[Network] = field(default_factory=list)
+    service_cidrs: list[Network] = field(default_factory=list)
+    other: dict[str, int] = field(default_factory=dict)
+
+    def take(self, manifest: Manifest) -> None:
+        """Put one object where it belongs."""
+        taken = self.snapshots.taken_at(manifest)
+        if manifest.empty_list:
+            return
+        kind, context = (manifest.group, manifest.kind), self.context
+        match kind:
+            case ("", "Pod"):
+                self.pods.append((parse_pod(manifest, context), taken))
+            case ("", "Namespace"):
+                self.namespaces.add(network.parse_namespace(manifest, context), taken)
+            case ("", "Node"):
+                self.nodes.add(network.parse_node(manifest, context), taken)
+            case ("", "Service"):
+                self.services.add(network.parse_service(manifest, context), taken)
+            case ("discovery.k8s.io", "EndpointSlice"):
+                self.endpoints.add(network.parse_slice(manifest, context), taken)
+            case ("", "Endpoints"):
+                self.endpoints.add(network.parse_endpoints(manifest, context), taken)
+            case _ if kind in CONTROLLERS:
+                self.controllers.add(parse_controller(manifest, context), taken)
+            case _ if kind in PARSERS:
+                self._take_policy(manifest, taken)
+            case _ if kind in network.POD_RANGES:
+                self.pod_cidrs += network.parse_ranges(manifest)
+            case _ if kind in network.SERVICE_RANGES:
+                self.service_cidrs += network.parse_ranges(manifest)
+            case _:
+                self.other[manifest.full_kind] = self.other.get(manifest.full_kind, 0) + 1
+
+    def _take_policy(self, manifest: Manifest, taken: int | None) -> None:
+        kind = (manifest.group, manifest.kind)
+        value = PARSERS[kind](manifest.data, manifest.place, self.context.default_namespace)
+        if kind == NETWORK_POLICY:
+            self.policies.add(value, taken)
+        else:
+            self.tiers.setdefault(kind, Latest(_policy_name)).add(value, taken)
+
+    def inventory(self, pod_cidrs: Iterable[Network], service_cidrs: Iterable[Network]) -> Inventory:
+        """Everything put together."""
+        seen = merge_pods(self.pods, self.snapshots)
+        owners = Owners.of(self.controllers.values())
+        climbed = [(pod, *owners.workload_of(pod)) for pod in seen]
+        controllers = controllers_of(owners)
+        pods = _with_stand_ins([replace(s.pod, workload=workload) for s, workload, _ in climbed], controllers)
+        services, backends = self.services.values(), self._backends()
+        nodes = _with_hosts(self.nodes.values(), seen)
+        flags = [flag.partition("=") for s in seen for flag in s.flags]
+        self.pod_cidrs += [c for name, _, value in flags if name == "--cluster-cidr" for c in _cidrs(value)]
+        self.service_cidrs += [c for name, _, value in flags if name != "--cluster-cidr" for c in _cidrs(value)]
+        held = [a for pod in pods if not pod.host_network for a in pod.addresses]
+        self.pod_cidrs += [*pod_cidrs, *(cidr for node in nodes for cidr in node.pod_cidrs)]
+        self.service_cidrs += service_cidrs
+        virtual = [ip for service in services for ip in service.cluster_ips]
+        return Inventory(
+            MappingProxyType({n.name: n for n in self.namespaces.values()}),
+            MappingProxyType({n.name: n for n in nodes}),
+            pods,
+            MappingProxyType(controllers),
+            tuple(services),
+            backends,
+            frozenset(e.service for e in self.endpoints.values() if e.service),
+            tuple(self.policies.values()),
+            tuple(value for kind in sorted(self.tiers) for value in self.tiers[kind].values()),
+            MappingProxyType({kind: self.other[kind] for kind in sorted(self.other)}),
+            AddressSet.of(*self.pod_cidrs, *held),
+            AddressSet.of(*self.service_cidrs, *virtual),
+            frozenset((b.address, b.port) for b in backends if b.service == _API_SERVER),
+            tuple(
+                sorted([*self._diagnostics([w for _, w, guessed in climbed if guessed]), *self._gaps(held, virtual)])
+            ),
+        )
+
+    def _backends(self) -> tuple[Backend, ...]:
+        """Endpoints, from slices where the Service has any: Endpoints objects repeat them, cut off at 1,000."""
+        every = self.endpoints.values()
+        sliced = {e.service for e in every if e.slice}
+        chosen = [e for e in every if e.service and (e.slice or e.service not in sliced)]
+        return tuple(sorted({b for e in chosen for b in e.backends}, key=_backend_key))
+
+    def _diagnostics(self, guessed: Sequence[Workload]) -> list[Diagnostic]:
+        latest: list[Latest[Any]] = [
+            self.namespaces, self.nodes, self.services, self.endpoints, self.controllers, self.policies,
+            *self.tiers.values(),
+        ]  # fmt: skip
+        out = [Diagnostic("NPG110", ref, _CONTRADICTION) for each in latest for ref in sorted(each.contradictions)]
+        text = "concluded from the name of its ReplicaSet or Job, which was not dumped"
+        out += [Diagnostic("NPG211", str(workload), text, Severity.INFO) for workload in set(guessed)]
+        out += [
+            Diagnostic("NPG111", kind, f"{count} of this kind play no part in flows or policies", Severity.INFO)
+            for kind, count in self.other.items()
+        ]
+        return out
+
+    def _gaps(self, held: Sequence[Address], virtual: Sequence[Address]) -> Iterator[Diagnostic]:
+        """Address families of which only single addresses are known: others of that range look like outside."""
+        for what, single, ranges in (("pod", held, self.pod_cidrs), ("service", virtual, self.service_cidrs)):
+            for version in sorted({a.version for a in single} - {c.version for c in ranges}):
+                text = f"no range is known; an address that nobody held is taken for one outside (--{what}-cidr)"
+                yield Diagnostic("NPG212", f"{what} addresses, IPv{version}", text)
+
+
+def _policy_name(value: Any) -> tuple[str, str]:
+    return (getattr(value, "namespace", ""), value.name)
+
+
+def _cidrs(value: str) -> list[Network]:
+    """The value of a range flag; an odd one is not worth failing for, as ranges have other sources."""
+    found: list[Network] = []
+    for text in value.split(","):
+        with contextlib.suppress(ValueError):
+            found.append(ipaddress.ip_network(text.strip()))
+    return found
+
+
+def _backend_key(backend: Backend) -> tuple[Any, ...]:
+    b = backend
+    return (b.service, b.port_name, b.protocol, b.port, b.address.version, int(b.address), b.pod, b.ready)
+
+
+def _with_stand_ins(pods: Sequence[Pod], controllers: Mapping[Workload, Controller]) -> tuple[Pod, ...]:
+    alive = {pod.workload for pod in pods if pod.live}
+    absent = [stand_in(controller) for workload, controller in controllers.items() if workload not in alive]
+    return tuple(sorted((*pods, *absent), key=pod_key))
+
+
+def _with_hosts(nodes: Iterable[Node], seen: Iterable[SeenPod]) -> list[Node]:
+    """Nodes with the addresses that pods name as their host's; nodes that were not dumped as far as pods know them."""
+    known = {node.name: node for node in nodes}
+    taken = {address for node in known.values() for address in node.addresses}
+    hosts: dict[str, dict[Address, None]] = {}
+    for each in seen:
+        if each.pod.node:
+            hosts.setdefault(each.pod.node, {}).update(dict.fromkeys(each.host_addresses))
+    for name, addresses in hosts.items():
+        new = tuple(sorted((a for a in addresses if a not in taken), key=_address_key))
+        if new or name not in known:
+            node = known.get(name, Node(name))
+            known[name] = replace(node, addresses=(*node.addresses, *new))
+    return [known[name] for name in sorted(known)]
+
+
+def _address_key(address: Address) -> tuple[int, int]:
+    return (address.version, int(address))

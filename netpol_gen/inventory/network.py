@@ -1,0 +1,193 @@
+"""Objects of the network: namespaces, nodes, Services and their endpoints, address ranges."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from netpol_gen.errors import InputError
+from netpol_gen.inventory.base import NAME_LABEL
+from netpol_gen.inventory.fields import Fields, parse_network
+from netpol_gen.inventory.objects import Backend, Namespace, Node, Service, ServicePort
+from netpol_gen.inventory.parse import Context
+from netpol_gen.manifests import Manifest
+from netpol_gen.sets import Address, Network
+
+_SERVICE_LABEL = "kubernetes.io/service-name"
+_NODE_ADDRESSES = ("InternalIP", "ExternalIP")
+# Plug-ins that do not give the first address of a node's CIDR to a bridge, but may give it to a pod.
+_OWN_IPAM = ("projectcalico.org/", "network.cilium.io/", "io.cilium.network.")
+_TUNNELS = (
+    "projectcalico.org/IPv4IPIPTunnelAddr",
+    "projectcalico.org/IPv4VXLANTunnelAddr",
+    "projectcalico.org/IPv6VXLANTunnelAddr",
+    "projectcalico.org/IPv4WireguardInterfaceAddr",
+    "network.cilium.io/ipv4-cilium-host",
+    "network.cilium.io/ipv6-cilium-host",
+    "io.cilium.network.ipv4-cilium-host",
+    "io.cilium.network.ipv6-cilium-host",
+)
+_OVN_SUBNETS = "k8s.ovn.org/node-subnets"
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoints:
+    """One EndpointSlice or Endpoints object. `name` is its own; `service` is `namespace/name`, empty if it has none."""
+
+    namespace: str
+    name: str
+    service: str
+    backends: tuple[Backend, ...]
+    slice: bool
+
+
+def parse_namespace(manifest: Manifest, context: Context) -> Namespace:
+    """A Namespace."""
+    metadata = Fields(manifest.data, manifest.place).sub("metadata")
+    name = metadata.name()
+    labels = {**dict(context.memo.read_labels(metadata)), NAME_LABEL: name}
+    return Namespace(name, tuple(sorted(labels.items())))
+
+
+def parse_node(manifest: Manifest, context: Context) -> Node:
+    """A Node, with the addresses that it is known to hold within the pod ranges."""
+    top = Fields(manifest.data, manifest.place)
+    metadata, spec, memo = top.sub("metadata"), top.sub("spec"), context.memo
+    addresses = [
+        memo.address(entry.text("address"), entry.at("address"))
+        for entry in top.sub("status").each("addresses")
+        if entry.text("type") in _NODE_ADDRESSES
+    ]
+    cidrs = [parse_network(text, spec.at("podCIDRs")) for text in spec.texts("podCIDRs")]
+    if text := spec.text("podCIDR"):
+        cidrs.append(parse_network(text, spec.at("podCIDR")))
+    annotations = metadata.sub("annotations")
+    bridged = not any(key.startswith(_OWN_IPAM) for key in annotations.data)
+    cidrs += _ovn_subnets(annotations)
+    distinct = tuple(dict.fromkeys(cidrs))
+    inner = [memo.address(annotations.text(k), annotations.at(k)) for k in _TUNNELS if annotations.text(k)]
+    if bridged:
+        inner += [address for cidr in distinct for address in _bridge(cidr)]
+    return Node(
+        metadata.name(),
+        tuple(dict.fromkeys(addresses)),
+        distinct,
+        memo.read_labels(metadata),
+        tuple(dict.fromkeys(inner)),
+    )
+
+
+def _bridge(cidr: Network) -> Iterable[Address]:
+    """The first two addresses: a VXLAN device takes the network's own, the bridge the one after it."""
+    return (cidr[0], cidr[1]) if cidr.num_addresses > 2 else ()
+
+
+def _ovn_subnets(annotations: Fields) -> list[Network]:
+    """OVN-Kubernetes keeps the node's subnets in an annotation: `{"default": ["10.128.0.0/23"]}` or one string."""
+    found = None
+    with contextlib.suppress(ValueError, RecursionError):
+        found = json.loads(annotations.text(_OVN_SUBNETS) or "{}")
+    subnets = found.get("default", []) if isinstance(found, dict) else None
+    if subnets is None:
+        raise annotations.wrong(_OVN_SUBNETS, "a JSON object")
+    place = annotations.at(_OVN_SUBNETS)
+    return [parse_network(text, place) for text in (subnets if isinstance(subnets, list) else [subnets])]
+
+
+def parse_service(manifest: Manifest, context: Context) -> Service:
+    """A Service."""
+    top = Fields(manifest.data, manifest.place)
+    metadata, spec = top.sub("metadata"), top.sub("spec")
+    ips = [spec.text("clusterIP"), *spec.texts("clusterIPs")]
+    cluster_ips = [context.memo.address(ip, spec.at("clusterIPs")) for ip in ips if ip not in ("", "None")]
+    external = [context.memo.address(ip, spec.at("externalIPs")) for ip in spec.texts("externalIPs")]
+    ingress = top.sub("status").sub("loadBalancer").each("ingress")
+    external += [context.memo.address(entry.text("ip"), entry.at("ip")) for entry in ingress if entry.text("ip")]
+    return Service(
+        context.namespace(metadata),
+        metadata.name(),
+        # An empty selector is none at all: it does not select every pod.
+        context.memo.read_labels(spec, "selector") or None,
+        tuple(sorted({_service_port(port) for port in spec.each("ports")}, key=repr)),
+        tuple(dict.fromkeys(cluster_ips)),
+        tuple(dict.fromkeys(external)),
+        spec.text("type") or "ClusterIP",
+        spec.text("externalTrafficPolicy") or "Cluster",
+        spec.text("externalName"),
+    )
+
+
+def _service_port(port: Fields) -> ServicePort:
+    number = port.port("port")
+    if number is None:
+        raise InputError("no port number", port.at("port"))
+    target: int | str = number
+    if isinstance(port.data.get("targetPort"), str):
+        target = port.text("targetPort") or number
+    elif port.number("targetPort"):
+        target = port.port("targetPort") or number
+    node_port = port.port("nodePort") if port.number("nodePort") else None
+    return ServicePort(number, port.protocol(), target, port.text("name"), node_port)
+
+
+def parse_slice(manifest: Manifest, context: Context) -> Endpoints:
+    """An EndpointSlice. One whose addresses are host names has no backends here."""
+    top = Fields(manifest.data, manifest.place)
+    metadata = top.sub("metadata")
+    namespace, name = context.namespace(metadata), metadata.name()
+    label = metadata.sub("labels").text(_SERVICE_LABEL)
+    service = f"{namespace}/{label}" if label else ""
+    backends = []
+    for endpoint in top.each("endpoints") if top.text("addressType") != "FQDN" else []:
+        pod = _target_pod(endpoint, namespace)
+        ready = endpoint.sub("conditions").data.get("ready") is not False
+        for text in endpoint.texts("addresses"):
+            address = context.memo.address(text, endpoint.at("addresses"))
+            backends += [
+                Backend(service, port.text("name"), port.protocol(), number, address, pod, ready)
+                for port in top.each("ports")
+                if (number := port.port("port")) is not None
+            ]
+    return Endpoints(namespace, name, service, tuple(backends), slice=True)
+
+
+def parse_endpoints(manifest: Manifest, context: Context) -> Endpoints:
+    """An Endpoints object, which bears its Service's name."""
+    top = Fields(manifest.data, manifest.place)
+    metadata = top.sub("metadata")
+    namespace, name = context.namespace(metadata), metadata.name()
+    service = f"{namespace}/{name}"
+    backends = []
+    for subset in top.each("subsets"):
+        ports = [(p.text("name"), p.protocol(), n) for p in subset.each("ports") if (n := p.port("port")) is not None]
+        for key, ready in (("addresses", True), ("notReadyAddresses", False)):
+            for entry in subset.each(key):
+                address = context.memo.address(entry.text("ip"), entry.at("ip"))
+                pod = _target_pod(entry, namespace)
+                backends += [Backend(service, n, protocol, p, address, pod, ready) for n, protocol, p in ports]
+    return Endpoints(namespace, name, service, tuple(backends), slice=False)
+
+
+def _target_pod(endpoint: Fields, namespace: str) -> str:
+    target = endpoint.sub("targetRef")
+    if target.text("kind") != "Pod":
+        return ""
+    return f"{target.name('namespace', namespace)}/{target.name()}"
+
+
+def parse_ranges(manifest: Manifest) -> tuple[Network, ...]:
+    """Address ranges from the objects that hold nothing else: ServiceCIDR, Calico's IPPool, CiliumNode."""
+    spec = Fields(manifest.data, manifest.place).sub("spec")
+    if manifest.kind == "IPPool":
+        return (parse_network(spec.data.get("cidr"), spec.at("cidr")),)
+    key = "cidrs" if manifest.kind == "ServiceCIDR" else "podCIDRs"
+    holder = spec if manifest.kind == "ServiceCIDR" else spec.sub("ipam")
+    return tuple(parse_network(text, holder.at(key)) for text in holder.texts(key))
+
+
+POD_RANGES = frozenset(
+    {("crd.projectcalico.org", "IPPool"), ("projectcalico.org", "IPPool"), ("cilium.io", "CiliumNode")}
+)
+SERVICE_RANGES = frozenset({("networking.k8s.io", "ServiceCIDR")})
