@@ -54,7 +54,7 @@ LAYERS: tuple[Layer, ...] = (
     layer("writing", "synthesize", "ground reading knowing", "numpy"),
     layer(
         "judging",
-        "evaluate verify diff lint explain coverage connectivity",
+        "evaluate verify diff lint explain coverage connectivity ports",
         "ground reading knowing",
         "numpy pandas",
     ),
