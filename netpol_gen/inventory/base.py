@@ -12,6 +12,7 @@ from netpol_gen.inventory.objects import Backend, Controller, Namespace, Node, P
 from netpol_gen.model import Diagnostic, Workload
 from netpol_gen.policy import NetworkPolicy
 from netpol_gen.sets import Address, AddressSet
+from netpol_gen.tiers import TierPolicy
 
 NAME_LABEL = "kubernetes.io/metadata.name"
 
@@ -21,7 +22,7 @@ class Inventory:
     """What the cluster held. Tuples are sorted by name; mappings iterate in the order of their keys.
 
     `pods` holds every pod of every snapshot once, the ended ones too, and one stand-in (`Pod.template`) for each
-    controller without a live pod. `tiers` are policies of other kinds than NetworkPolicy, as their parsers made them.
+    controller without a live pod. `tiers` are the cluster-wide policies.
     `other` counts objects by `Kind.group` that nothing here uses.
     """
 
@@ -34,7 +35,7 @@ class Inventory:
     sliced: frozenset[str] = frozenset()
     """Services (`namespace/name`) whose endpoints were dumped, be there none."""
     policies: tuple[NetworkPolicy, ...] = ()
-    tiers: tuple[Any, ...] = ()
+    tiers: tuple[TierPolicy, ...] = ()
     other: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     pod_ranges: AddressSet = field(default_factory=AddressSet)
     """What pods may hold: nodes' pod CIDRs, address pools, given CIDRs, and every address that a pod did hold."""

@@ -25,10 +25,11 @@ from netpol_gen.inventory.parse import (
     parse_pod,
     stand_in,
 )
-from netpol_gen.manifests import NETWORK_POLICY, PARSERS, Manifest, read_manifests
+from netpol_gen.manifests import PARSERS, Manifest, read_manifests
 from netpol_gen.model import Diagnostic, Severity, Workload
 from netpol_gen.policy import NetworkPolicy
 from netpol_gen.sets import Address, AddressSet, Network
+from netpol_gen.tiers import TierPolicy
 
 _API_SERVER = "default/kubernetes"
 _CONTRADICTION = "two dumps of one date or none disagree about this object; date them (netpol-gen.dev/taken-at)"
@@ -76,7 +77,7 @@ class _Found:
     )
     controllers: Latest[SeenController] = field(default_factory=lambda: Latest(lambda c: c.controller.workload))
     policies: Latest[NetworkPolicy] = field(default_factory=lambda: Latest(_by_name))
-    tiers: dict[tuple[str, str], Latest[Any]] = field(default_factory=dict)
+    tiers: Latest[TierPolicy] = field(default_factory=lambda: Latest(lambda t: t.ref))
     pod_cidrs: list[Network] = field(default_factory=list)
     service_cidrs: list[Network] = field(default_factory=list)
     other: dict[str, int] = field(default_factory=dict)
@@ -112,12 +113,12 @@ class _Found:
                 self.other[manifest.full_kind] = self.other.get(manifest.full_kind, 0) + 1
 
     def _take_policy(self, manifest: Manifest, taken: int | None) -> None:
-        kind = (manifest.group, manifest.kind)
-        value = PARSERS[kind](manifest.data, manifest.place, self.context.default_namespace)
-        if kind == NETWORK_POLICY:
+        parser = PARSERS[manifest.group, manifest.kind]
+        value = parser(manifest.data, manifest.place, self.context.default_namespace)
+        if isinstance(value, NetworkPolicy):
             self.policies.add(value, taken)
         else:
-            self.tiers.setdefault(kind, Latest(_policy_name)).add(value, taken)
+            self.tiers.add(value, taken)
 
     def inventory(self, pod_cidrs: Iterable[Network], service_cidrs: Iterable[Network]) -> Inventory:
         """Everything put together."""
@@ -144,7 +145,7 @@ class _Found:
             backends,
             frozenset(e.service for e in self.endpoints.values() if e.service),
             tuple(self.policies.values()),
-            tuple(value for kind in sorted(self.tiers) for value in self.tiers[kind].values()),
+            tuple(self.tiers.values()),
             MappingProxyType({kind: self.other[kind] for kind in sorted(self.other)}),
             AddressSet.of(*self.pod_cidrs, *held),
             AddressSet.of(*self.service_cidrs, *virtual),
@@ -164,7 +165,7 @@ class _Found:
     def _diagnostics(self, guessed: Sequence[Workload]) -> list[Diagnostic]:
         latest: list[Latest[Any]] = [
             self.namespaces, self.nodes, self.services, self.endpoints, self.controllers, self.policies,
-            *self.tiers.values(),
+            self.tiers,
         ]  # fmt: skip
         out = [Diagnostic("NPG110", ref, _CONTRADICTION) for each in latest for ref in sorted(each.contradictions)]
         text = "concluded from the name of its ReplicaSet or Job, which was not dumped"
@@ -181,10 +182,6 @@ class _Found:
             for version in sorted({a.version for a in single} - {c.version for c in ranges}):
                 text = f"no range is known; an address that nobody held is taken for one outside (--{what}-cidr)"
                 yield Diagnostic("NPG212", f"{what} addresses, IPv{version}", text)
-
-
-def _policy_name(value: Any) -> tuple[str, str]:
-    return (getattr(value, "namespace", ""), value.name)
 
 
 def _cidrs(value: str) -> list[Network]:

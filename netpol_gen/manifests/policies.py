@@ -9,20 +9,30 @@ from types import MappingProxyType
 from typing import Any, BinaryIO
 
 from netpol_gen.errors import InputError, Place, printable
-from netpol_gen.manifests.objects import Manifest, read_manifests
+from netpol_gen.manifests.objects import read_manifests
 from netpol_gen.policy import NetworkPolicy, parse_policy
+from netpol_gen.tiers import ANP, BANP, CNP, GROUP, TierPolicy, parse_tier_policy
 
-Parser = Callable[[Mapping[str, Any], Place, str], Any]
+Policy = NetworkPolicy | TierPolicy
+Parser = Callable[[Mapping[str, Any], Place, str], Policy]
 """`(manifest, place, default_namespace) -> value`; raises `InputError` for what the API server would reject."""
+
+
+def _cluster_wide(data: Mapping[str, Any], place: Place, _default_namespace: str) -> TierPolicy:
+    return parse_tier_policy(data, place)
+
 
 NETWORK_POLICY = ("networking.k8s.io", "NetworkPolicy")
 
 PARSERS: Mapping[tuple[str, str], Parser] = MappingProxyType(
     {
         NETWORK_POLICY: parse_policy,
+        (GROUP, ANP): _cluster_wide,
+        (GROUP, BANP): _cluster_wide,
+        (GROUP, CNP): _cluster_wide,
     }
 )
-"""By API group and kind. What a parser makes ends in `PolicySet.policies` if it is a NetworkPolicy, else in `tiers`."""
+"""By API group and kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +40,8 @@ class PolicySet:
     """Policies in the order of their names. `other` counts what is no policy of a known kind, by `Kind.group`."""
 
     policies: tuple[NetworkPolicy, ...] = ()
-    tiers: tuple[Any, ...] = ()
-    """Policies of the other kinds in `PARSERS`, by kind, namespace and name."""
+    tiers: tuple[TierPolicy, ...] = ()
+    """Cluster-wide policies."""
     other: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
 
 
@@ -47,33 +57,25 @@ def read_policies(
             hold only one.
 
     """
-    policies: dict[tuple[str, str], NetworkPolicy] = {}
-    tiers: dict[tuple[str, str, str], tuple[Any, dict[str, Any]]] = {}
+    policies: dict[str, NetworkPolicy] = {}
+    tiers: dict[str, TierPolicy] = {}
     other: dict[str, int] = {}
     for manifest in read_manifests(paths, stdin=stdin):
         parser = PARSERS.get((manifest.group, manifest.kind))
-        if parser is None:
-            if not manifest.empty_list:
-                other[manifest.full_kind] = other.get(manifest.full_kind, 0) + 1
-            continue
-        value = parser(manifest.data, manifest.place, default_namespace)
-        if isinstance(value, NetworkPolicy):
-            held = policies.setdefault((value.namespace, value.name), value)
+        if parser is not None:
+            value = parser(manifest.data, manifest.place, default_namespace)
+            held: Policy
+            if isinstance(value, NetworkPolicy):
+                held = policies.setdefault(value.ref, value)
+            else:
+                held = tiers.setdefault(value.ref, value)
             if held != value:
-                raise _twice(manifest, value.ref, held.place)
-        else:
-            metadata = manifest.data.get("metadata") or {}
-            namespace, name = (str(metadata.get(key) or "") for key in ("namespace", "name"))
-            first, data = tiers.setdefault((manifest.full_kind, namespace, name), (value, manifest.data))
-            if first is not value and data != manifest.data:
-                raise _twice(manifest, name, None)
+                problem = f"a different {manifest.kind} {printable(value.ref)} was given before, at {held.place}"
+                raise InputError(problem, manifest.place)
+        elif not manifest.empty_list:
+            other[manifest.full_kind] = other.get(manifest.full_kind, 0) + 1
     return PolicySet(
-        tuple(policies[key] for key in sorted(policies)),
-        tuple(tiers[key][0] for key in sorted(tiers)),
+        tuple(policies[ref] for ref in sorted(policies)),
+        tuple(tiers[ref] for ref in sorted(tiers)),
         MappingProxyType({kind: other[kind] for kind in sorted(other)}),
     )
-
-
-def _twice(manifest: Manifest, name: str, first: Place | None) -> InputError:
-    where = f", first at {first}" if first is not None else ""
-    return InputError(f"a different {manifest.kind} {printable(name)} was given before{where}", manifest.place)
