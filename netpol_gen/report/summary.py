@@ -6,13 +6,23 @@ from collections import Counter
 from collections.abc import Iterable
 
 from netpol_gen.errors import printable
-from netpol_gen.flowtable import Bucket, Ledger
+from netpol_gen.flowtable import Bucket, Ledger, Reason
 from netpol_gen.model import Decision, Direction, Severity
 from netpol_gen.plan import Plan
 from netpol_gen.report.text import count, table
 
 _LINES = 8
 """So many gaps or diagnostics are shown before the rest is only counted; `-v` shows all."""
+
+
+# What a user can do about records set aside, where anything can be done.
+_HINTS = {
+    str(Reason.AUDIT): "; --accept audit takes them",
+    str(Reason.UNANSWERED): "; --accept unanswered takes them",
+    str(Reason.SCAN): "; --scan-threshold 0 takes them",
+    str(Reason.UNKNOWN_PARTY): "; an inventory (-i) of that time may tell",
+    str(Reason.NO_BACKEND): "; an inventory (-i) with Services and EndpointSlices of that time may tell",
+}
 
 
 def summary(plan: Plan, *, verbose: bool = False) -> str:
@@ -75,7 +85,7 @@ def ledger_text(ledger: Ledger, sources: Iterable[str]) -> str:
     for reason, number in sorted(aside.items(), key=lambda item: (-item[1], item[0])):
         places = next((p for r, p in ledger.places.items() if r == reason), [])
         shown = f"  ({printable(places[0], 100)})" if places else ""
-        text += f"  {number:>8,}  {reason}{shown}\n"
+        text += f"  {number:>8,}  {reason}{_HINTS.get(reason, '')}{shown}\n"
     if ledger.lost:
         nodes = Counter[str]()
         for (node, _, _), events in ledger.losses.items():

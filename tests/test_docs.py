@@ -1,0 +1,105 @@
+"""What the documents quote is what the program prints."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from netpol_gen.cli.main import app
+
+HEAD = """# Command line
+
+Made from `--help` by `make goldens`; a test compares it. Exit codes: 0 done, 1 the check that was asked for found
+something, 2 bad input or bad options, 3 a remote system said no. Data goes to stdout, messages to stderr, `-` is stdin or
+stdout. Nothing ever writes to a cluster.
+
+Any option can stand in `netpol-gen.toml` (`--config`) under its long name, and so can:
+
+- `[names]`: policy names by workload, as `"namespace/Kind/name" = "policy-name"`
+- `[labels]`: labels that every written policy carries
+- `[[exclude]]`: accepted edges to set aside, with a `reason` and any of `src`, `dst` (`namespace/name` globs, or `world`,
+  `node`), `protocol`, `port`
+"""
+
+
+def command_names() -> list[str]:
+    return list(get_command(app).commands)  # type: ignore[attr-defined]
+
+
+def help_text(*command: str) -> str:
+    result = CliRunner(env={"COLUMNS": "110", "TERMINAL_WIDTH": "110", "NO_COLOR": "1"}).invoke(
+        app, [*command, "--help"], prog_name="netpol-gen"
+    )
+    assert result.exit_code == 0, result.output
+    return "\n".join(line.rstrip() for line in result.output.strip().splitlines())
+
+
+def test_command_line_reference(repository: Path, update_goldens: bool):
+    parts = [HEAD, f"```text\n{help_text()}\n```\n"]
+    parts += [f"## {name}\n\n```text\n{help_text(name)}\n```\n" for name in command_names()]
+    text = "\n".join(parts)
+    path = repository / "docs" / "cli.md"
+    if update_goldens:
+        path.write_text(text, encoding="utf-8")
+    assert path.read_text(encoding="utf-8") == text
+
+
+def demo(repository: Path, out: Path) -> str:
+    """What `make demo` shows for the payments sample, as a user sees it."""
+    sample = "sample-flows/payments"
+    command = f"generate {sample}/flows.jsonl -i {sample}/inventory.yaml --config {sample}/netpol-gen.toml"
+    ran = subprocess.run(
+        [sys.executable, "-m", "netpol_gen.cli.main", *command.split(), "--out", str(out)],
+        cwd=repository,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    policy = (out / "backend" / "internal-port-restrict.yaml").read_text(encoding="utf-8")
+    shown = f"$ netpol-gen {command} --out policies\n{ran.stderr}\n$ cat policies/backend/internal-port-restrict.yaml\n{policy}"
+    return f"```console\n{shown.replace(str(out), 'policies')}```\n"
+
+
+def test_readme_quotes_the_demo(repository: Path, update_goldens: bool, tmp_path: Path):
+    path = repository / "README.md"
+    text = path.read_text(encoding="utf-8")
+    begin, end = "<!-- demo:begin -->\n", "<!-- demo:end -->"
+    shown = demo(repository, tmp_path / "policies")
+    new = re.sub(f"{begin}.*?{end}", lambda _: f"{begin}{shown}{end}", text, flags=re.DOTALL)
+    if update_goldens:
+        path.write_text(new, encoding="utf-8")
+        text = new
+    assert text == new
+
+
+def notebooks() -> list[Path]:
+    return sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
+
+
+@pytest.mark.parametrize("path", notebooks(), ids=lambda p: p.stem)
+def test_notebooks_are_stored_without_outputs(path: Path):
+    document = json.loads(path.read_text(encoding="utf-8"))
+    assert document["cells"]
+    for cell in document["cells"]:
+        assert not cell.get("outputs")
+        assert cell.get("execution_count") is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", notebooks(), ids=lambda p: p.stem)
+def test_notebooks_run_from_a_clean_kernel(path: Path):
+    import nbformat
+    from nbclient import NotebookClient
+
+    document = nbformat.read(path, as_version=4)
+    NotebookClient(document, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}).execute()
+    shown = [output for cell in document.cells for output in cell.get("outputs", [])]
+    assert shown
+    assert not [o for o in shown if o.output_type == "error"]
