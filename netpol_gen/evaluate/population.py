@@ -9,15 +9,16 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
 from netpol_gen.evaluate.match import OutsideView, PodView, View
 from netpol_gen.inventory.objects import Labels, Node, Pod
 from netpol_gen.model import Workload
-from netpol_gen.policy import ALL, NetworkPolicy, Peer
+from netpol_gen.policy import ALL, NetworkPolicy, Peer, Rule
 from netpol_gen.selectors import LabelSelector
 from netpol_gen.sets import Address, Network, network_interval
-from netpol_gen.tiers import TierPolicy
+from netpol_gen.tiers import NodesPeer, TierPeer, TierPolicy, TierRule
 
 if TYPE_CHECKING:
     from netpol_gen.inventory import Inventory
@@ -45,37 +46,71 @@ class InPlay:
 
     label_keys: frozenset[str]
     port_names: frozenset[str]
+    label_values: frozenset[tuple[str, str]]
+    """Pairs that some selector asks for; a key's other values are all alike."""
     cuts: tuple[tuple[int, ...], tuple[int, ...]]
     """First addresses of the pieces of the IPv4 and the IPv6 space."""
+    nodes: bool = False
+    """Whether some peer selects nodes."""
 
     @classmethod
-    def of(cls, policies: Iterable[NetworkPolicy], tiers: Iterable[TierPolicy] = ()) -> InPlay:
-        """Of NetworkPolicies and cluster-wide policies."""
-        keys: set[str] = set()
-        names: set[str] = set()
-        networks: set[Network] = set()
-        everything: list[NetworkPolicy | TierPolicy] = [*policies, *tiers]
-        for policy in everything:
-            keys |= _keys(policy.pod_selector if isinstance(policy, NetworkPolicy) else policy.subject.pod_selector)
-            for rule in (*policy.ingress, *policy.egress):
-                names |= {p.port for p in (() if rule.ports is ALL else rule.ports) if isinstance(p.port, str)}
-                for peer in () if rule.peers is ALL else rule.peers:
-                    if isinstance(peer, Peer):
-                        keys |= _keys(peer.pod_selector)
-                        networks |= _networks(peer)
-        return cls(frozenset(keys), frozenset(names), (_cuts(networks, 4), _cuts(networks, 6)))
+    def of(
+        cls, policies: Iterable[NetworkPolicy], tiers: Iterable[TierPolicy] = (), nodes: Iterable[Node] = ()
+    ) -> InPlay:
+        """Of NetworkPolicies and cluster-wide policies; the latter can look at `nodes`."""
+        seen = _Seen()
+        for policy in policies:
+            seen.selector(policy.pod_selector)
+            seen.rules((*policy.ingress, *policy.egress))
+        for tier in tiers:
+            seen.peer(tier.subject)
+            seen.rules((*tier.ingress, *tier.egress))
+        if seen.nodes:
+            seen.networks.update(ip_network(a) for node in nodes for a in node.addresses)
+        cuts = (_cuts(seen.networks, 4), _cuts(seen.networks, 6))
+        return cls(frozenset(seen.keys), frozenset(seen.names), frozenset(seen.values), cuts, seen.nodes)
+
+    def labels(self, labels: Labels) -> Labels:
+        """What selectors can see of these labels; `*`, which no label value is, stands for any other value."""
+        return tuple(
+            pair if pair in self.label_values else (pair[0], "*") for pair in labels if pair[0] in self.label_keys
+        )
 
     def piece(self, address: Address) -> tuple[int, int]:
         """Which piece of the address space holds `address`: equal pieces, equal answers of every ipBlock."""
         return address.version, bisect_right(self.cuts[0 if address.version == 4 else 1], int(address))
 
 
-def _keys(selector: LabelSelector | None) -> frozenset[str]:
-    return selector.keys if selector else frozenset()
+class _Seen:
+    """Collects what policies look at."""
 
+    def __init__(self) -> None:
+        self.keys: set[str] = set()
+        self.values: set[tuple[str, str]] = set()
+        self.names: set[str] = set()
+        self.networks: set[Network] = set()
+        self.nodes = False
 
-def _networks(peer: Peer) -> set[Network]:
-    return set() if peer.ip_block is None else {peer.ip_block.cidr, *peer.ip_block.except_}
+    def selector(self, selector: LabelSelector | None) -> None:
+        if selector is not None:
+            self.keys |= selector.keys
+            self.values.update(selector.match_labels)
+            self.values.update((r.key, v) for r in selector.match_expressions for v in r.values)
+
+    def peer(self, peer: TierPeer) -> None:
+        if isinstance(peer, Peer):
+            self.selector(peer.pod_selector)
+            if peer.ip_block is not None:
+                self.networks.update((peer.ip_block.cidr, *peer.ip_block.except_))
+        self.nodes = self.nodes or isinstance(peer, NodesPeer)
+
+    def rules(self, rules: Iterable[Rule | TierRule]) -> None:
+        for rule in rules:
+            if rule.ports is not ALL:
+                self.names.update(p.port for p in rule.ports if isinstance(p.port, str))
+            if rule.peers is not ALL:
+                for peer in rule.peers:
+                    self.peer(peer)
 
 
 def _cuts(networks: Iterable[Network], version: int) -> tuple[int, ...]:
@@ -122,16 +157,18 @@ class Population:
         live = [p for p in pods if p.live]
         together: dict[object, list[Pod]] = {}
         for pod in live or pods:
-            together.setdefault(self._signature(pod), []).append(pod)
+            together.setdefault(self.signature(pod), []).append(pod)
         return tuple(self._group_of(members, ended=not live) for members in together.values())
 
-    def _signature(self, pod: Pod) -> object:
+    def signature(self, pod: Pod) -> object:
+        """Pods of one namespace with equal signatures are told apart by nothing in play."""
         play = self._in_play
         return (
-            tuple(pair for pair in pod.labels if pair[0] in play.label_keys),
+            play.labels(pod.labels),
             tuple(p for p in pod.ports if p.name in play.port_names) if play.port_names else (),
             tuple(play.piece(a) for a in pod.addresses),
             pod.host_network,
+            pod.node if play.nodes and pod.host_network else "",
             pod.observed,
         )
 
