@@ -36,6 +36,10 @@ class Written:
     unchanged: tuple[str, ...]
     removed: tuple[str, ...]
 
+    def __len__(self) -> int:
+        """How many files were made or changed."""
+        return len(self.written)
+
 
 def render_tree(
     policies: Iterable[NetworkPolicy], notes: Iterable[RuleNote] = (), templates: Path | None = None

@@ -8,13 +8,15 @@ children combine by a minimum over the ways to share `s`.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 
 import numpy as np
 import numpy.typing as npt
 
-from netpol_gen.sets import AddressSet, Network
+from netpol_gen.sets import AddressSet, Network, network_interval
 
 _NEVER = np.int64(1) << np.int64(62)
 """More than any budget, and twice it still fits."""
@@ -78,9 +80,17 @@ def _tree(leaves: Sequence[Network], budget: int, forbidden: AddressSet) -> _Nod
         low, high = (at + 1, high) if int(leaves[at].network_address) < middle else (low, at)
     left, right = _tree(leaves[:low], budget, forbidden), _tree(leaves[low:], budget, forbidden)
     whole = top.num_addresses - left.size - right.size
-    if whole > budget or AddressSet.of(top) & forbidden:
+    if whole > budget or touches(forbidden, top):
         whole = int(_NEVER)
     return _join(top, left, right, budget, whole)
+
+
+def touches(addresses: AddressSet, network: Network) -> bool:
+    """Whether a CIDR shares an address with a set, found by bisection."""
+    low, high = network_interval(network)
+    intervals = addresses.v4 if network.version == 4 else addresses.v6
+    at = bisect_right(intervals, high, key=itemgetter(0))
+    return at > 0 and intervals[at - 1][1] >= low
 
 
 def _common(first: Network, last: Network) -> Network:

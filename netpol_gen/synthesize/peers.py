@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from netpol_gen.config import Cni, Config, SnatClients
-from netpol_gen.inventory import NAME_LABEL
+from netpol_gen.inventory import NAME_LABEL, Inventory
 from netpol_gen.inventory.objects import Service
 from netpol_gen.inventory.services import services_selecting
 from netpol_gen.model import Direction, Edge, External, ExternalKind, Workload
 from netpol_gen.policy import IPBlock, Peer
 from netpol_gen.selectors import LabelSelector
 from netpol_gen.sets import Address, AddressSet, Network
+from netpol_gen.synthesize.cover import touches
 from netpol_gen.synthesize.names import is_namespace
 from netpol_gen.synthesize.subjects import Subject, choose, within
 from netpol_gen.synthesize.universe import Row, Universe
@@ -41,6 +42,8 @@ NEVER_GENERALISED: Final = AddressSet.of(
 )
 """Loopback, link-local with the metadata services, multicast: covered only where observed."""
 
+
+_MAX_EXCEPTIONS: Final = 32
 
 Remarks = tuple[tuple[str, str], ...]
 """Diagnostic codes and what to say under them."""
@@ -70,15 +73,30 @@ class Directory:
 
     universe: Universe
     config: Config
+    _nodes: tuple[Address, ...] = ()
+    _inside: AddressSet = AddressSet()  # noqa: RUF009 - frozen and empty
     _subjects: dict[Workload, Subject] = field(default_factory=dict)
     _egress: dict[Workload, tuple[LabelSelector, Remarks]] = field(default_factory=dict)
     _services: dict[Workload, tuple[Service, ...]] = field(default_factory=dict)
+    _rows: dict[tuple[str, LabelSelector], tuple[Row, ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Addresses of the cluster."""
+        inventory = self.universe.inventory
+        self._nodes = _node_addresses(inventory)
+        self._inside = inventory.service_ranges | inventory.pod_ranges
 
     def subject(self, workload: Workload) -> Subject:
         """How a workload is selected."""
         if workload not in self._subjects:
             self._subjects[workload] = choose(self.universe, workload)
         return self._subjects[workload]
+
+    def selected(self, namespace: str, selector: LabelSelector) -> tuple[Row, ...]:
+        """What a selector hits in a namespace."""
+        if (namespace, selector) not in self._rows:
+            self._rows[namespace, selector] = tuple(self.universe.selected(namespace, selector))
+        return self._rows[namespace, selector]
 
     def services(self, workload: Workload) -> tuple[Service, ...]:
         """Services that lead to it."""
@@ -111,7 +129,7 @@ class Directory:
             selector, remarks = self._behind_services(other, subject.selector)
             remarks += self._service_ports(other, edge)
         there = None if other.namespace == namespace else LabelSelector.of({NAME_LABEL: other.namespace})
-        rows = tuple(self.universe.selected(other.namespace, selector))
+        rows = self.selected(other.namespace, selector)
         return Answer((Peer(selector, there),), rows=rows, also=subject.also, remarks=remarks)
 
     def _behind_services(self, other: Workload, selector: LabelSelector) -> tuple[LabelSelector, Remarks]:
@@ -179,18 +197,18 @@ class Directory:
     def _world(self, address: Address | None) -> Answer:
         if address is None:
             return Answer(problem="the source does not show the address outside")
-        inventory = self.universe.inventory
-        if address in self.node_addresses():
+        if address in self._nodes:
             return self._node(address)
-        if address in inventory.service_ranges or address in inventory.pod_ranges:
+        if touches(self._inside, ipaddress.ip_network(address)):
             return Answer(problem=f"{address} is inside the cluster's ranges, so no ipBlock may stand for it")
         if not routable(address):
             return Answer(problem=f"{address} is an address that no rule is written for")
         return Answer((_block(address),), outside=True)
 
     def _api_server(self, address: Address | None) -> Answer:
-        known = {a for a, _ in self.universe.inventory.api_server}
-        addresses = AddressSet.of(*known, *([address] if address else []))
+        inventory = self.universe.inventory
+        seen = [address] if address is not None and address not in inventory.service_ranges else []
+        addresses = AddressSet.of(*(a for a, _ in inventory.api_server), *seen)
         if not addresses:
             return Answer(problem="the addresses of the API server are not known")
         text = f"the API server is admitted by address ({addresses}), which changes when its nodes do"
@@ -201,9 +219,7 @@ class Directory:
             # A node-local service such as the DNS cache: every node has it at this one address.
             return Answer((_block(address),))
         families = {address.version} if address is not None else {4, 6}
-        addresses = AddressSet.of(
-            *(a for a in self.node_addresses() if a.version in families), *([address] if address else [])
-        )
+        addresses = AddressSet.of(*(a for a in self._nodes if a.version in families), *([address] if address else []))
         if not addresses:
             return Answer(problem="no address of the cluster's nodes is known")
         text = f"nodes and pods on their network are admitted by address ({addresses}), which changes when nodes do"
@@ -212,7 +228,7 @@ class Directory:
     def _host_network(self, other: Workload) -> Answer:
         pods = self.universe.inventory.pods_of(other)
         families = sorted({a.version for pod in pods for a in pod.addresses}) or [4, 6]
-        addresses = AddressSet.of(*(a for a in self.node_addresses() if a.version in families))
+        addresses = AddressSet.of(*(a for a in self._nodes if a.version in families))
         addresses |= AddressSet.of(*(a for pod in pods for a in pod.addresses))
         if not addresses:
             return Answer(problem=f"{other} is on its nodes' network, and no address of a node is known")
@@ -234,7 +250,8 @@ class Directory:
     def _world_block(self, network: Network) -> IPBlock:
         """Everything but what pods hold: those are named by their labels."""
         inside = [n for n in self.universe.inventory.pod_ranges.networks() if n.version == network.version]
-        return IPBlock(network, tuple(n for n in inside if n.prefixlen))
+        largest = sorted((n for n in inside if n.prefixlen), key=lambda n: (n.prefixlen, n))[:_MAX_EXCEPTIONS]
+        return IPBlock(network, tuple(sorted(largest)))
 
     def _behind_snat(self, edge: Edge) -> bool:
         if not isinstance(edge.dst, Workload):
@@ -253,14 +270,15 @@ class Directory:
         text = "Cilium does not match ipBlock against nodes or the API server unless policyCIDRMatchMode includes nodes"
         return (("NPG313", text),)
 
-    def node_addresses(self) -> tuple[Address, ...]:
-        """Addresses that nodes have inside: the private ones of a node where it has any of that family, else all."""
-        out: set[Address] = set()
-        for node in self.universe.inventory.nodes.values():
-            for version in (4, 6):
-                mine = {a for a in node.addresses if a.version == version}
-                out |= {a for a in mine if a in _PRIVATE} or mine
-        return tuple(sorted(out, key=lambda a: (a.version, int(a))))
+
+def _node_addresses(inventory: Inventory) -> tuple[Address, ...]:
+    """Addresses that nodes have inside: the private ones of a node where it has any of that family, else all."""
+    out: set[Address] = set()
+    for node in inventory.nodes.values():
+        for version in (4, 6):
+            mine = {a for a in node.addresses if a.version == version}
+            out |= {a for a in mine if a in _PRIVATE} or mine
+    return tuple(sorted(out, key=lambda a: (a.version, int(a))))
 
 
 def routable(address: Address) -> bool:

@@ -18,8 +18,9 @@ from netpol_gen.selectors import LabelSelector, Operator, Requirement, valid_lab
 from netpol_gen.synthesize.universe import Row, Universe
 from netpol_gen.synthesize.volatile import per_instance, per_release, volatile
 
-_IDENTITY = ("app.kubernetes.io/name", "app", "k8s-app", "name", "app.kubernetes.io/component", "component")
-_LADDER = (*_IDENTITY, "tier", "role", "app.kubernetes.io/instance", "release")
+_IDENTITY = ("app.kubernetes.io/name", "app", "k8s-app", "name")
+_PARTS = ("app.kubernetes.io/component", "component", "tier", "role")
+_LADDER = (*_IDENTITY, *_PARTS, "app.kubernetes.io/instance", "release")
 # Stable only as long as nobody releases: the last resort.
 _VERSIONS = frozenset({"version", "release-version", "app-version", "track", "slot"})
 _MAX_TRIES = 20_000
@@ -173,7 +174,7 @@ def _fewest(items: Sequence[object], masks: Iterable[int], *, start: bool = Fals
     """The smallest choice of items that tells apart all that can be told apart; the best ranked of equals.
 
     Each mask holds the items that exclude one other pod. `start`: the choice may not be empty, and holds a key of
-    identity if there is one, so that `instance` alone never stands for a workload.
+    identity if there is one, so that `component` or `instance` alone never stands for a workload.
     """
     wanted = sorted({m for m in masks if m})
     identity = sum(1 << i for i, item in enumerate(items) if isinstance(item, tuple) and item[0] in _IDENTITY)

@@ -132,7 +132,7 @@ class _Writer:
         if unit.shared:
             shown = ", ".join(map(str, unit.shared))
             self.say("NPG201", unit.workload, f"{unit.selector} selects {shown} too, which get the same policy")
-        rows = self.universe.selected(unit.workload.namespace, unit.selector)
+        rows = self.directory.selected(unit.workload.namespace, unit.selector)
         rules: dict[Direction, tuple[Draft, ...]] = {}
         for direction in Direction:
             # Isolating all of them would cut off those that nothing was seen of, or whose flows no rule can express.
