@@ -18,7 +18,7 @@ from netpol_gen.evaluate.readings import Reading, Readings, own_node
 from netpol_gen.evaluate.tiered import Outcome, Step, Tiers
 from netpol_gen.evaluate.verdict import RuleRef, SideVerdict, Verdict, agreed
 from netpol_gen.inventory.objects import Labels, Node, Pod
-from netpol_gen.model import Decision, Direction, Edge, Protocol
+from netpol_gen.model import Decision, Direction, Edge, Party, Protocol
 from netpol_gen.policy import NetworkPolicy
 from netpol_gen.sets import Address
 from netpol_gen.tiers import Tier, TierPolicy
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from netpol_gen.inventory import Inventory
 
 Endpoint = Pod | Node | Address
+End = Endpoint | Party
 Question = tuple[Protocol | None, int]
 
 _HAIRPIN = "how this CNI treats a pod that calls itself through its own Service"
@@ -40,6 +41,15 @@ class Selecting:
     surely: tuple[NetworkPolicy, ...]
     perhaps: tuple[NetworkPolicy, ...]
     missing: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """Two ends as policies see them, with the verdict on their connection."""
+
+    src: View
+    dst: View
+    verdict: Verdict
 
 
 class Judge:
@@ -77,59 +87,60 @@ class Judge:
         `protocol` is None for one that policies cannot name, such as ICMP. `via_service` matters where a pod calls
         itself: directly it always can, through its own Service the CNI decides.
         """
-        question = (protocol, port)
-        pairs = product(self._readings.of_endpoint(src), self._readings.of_endpoint(dst))
-        return _agree([_worst(list(self._pairs(a, b, question, via_service=via_service))) for a, b in pairs])
+        return self.examine(src, dst, (protocol, port), via_service=via_service).verdict
 
     def edge(self, edge: Edge) -> Verdict:
         """The verdict on an edge: it holds for every pair of live pods of its ends, or it does not hold.
 
         One denied pair denies the edge, with that pair's reasons; else one unknown pair leaves it unknown.
         """
-        return _worst(self._edge_verdicts(edge))
+        return self.examine(edge.src, edge.dst, (edge.protocol, edge.port), via_service=True).verdict
+
+    def examine(self, src: End, dst: End, question: Question, *, via_service: bool) -> Examined:
+        """The pair of views that decides, with its verdict: the first denied one, else unknown, else the first."""
+        return _worst(self._pairs(src, dst, question, via_service=via_service))
 
     def admitting_rules(self, edge: Edge) -> tuple[frozenset[RuleRef], ...]:
         """For each pair of the edge and each isolated end, the rules that admit it; distinct sets, sorted.
 
         A rule is needed for the edge exactly if it stands alone in one of these sets.
         """
-        sides = (side for verdict in self._edge_verdicts(edge) for side in (verdict.egress, verdict.ingress))
+        pairs = self._pairs(edge.src, edge.dst, (edge.protocol, edge.port), via_service=True)
+        sides = (side for pair in pairs for side in (pair.verdict.egress, pair.verdict.ingress))
         return tuple(sorted({frozenset(s.admitted_by) for s in sides if s.admitted_by}, key=sorted))
-
-    def _edge_verdicts(self, edge: Edge) -> list[Verdict]:
-        question = (edge.protocol, edge.port)
-        verdicts: list[Verdict] = []
-        for src, dst in product(self._readings.of_party(edge.src), self._readings.of_party(edge.dst)):
-            # Whichever alternative is true, this pair took part; where the alternatives disagree, nobody knows.
-            found = [list(self._pairs(a, b, question, via_service=True)) for a, b in product(src, dst)]
-            verdicts += found[0] if len(found) == 1 else [_agree([_worst(f) for f in found])]
-        return verdicts
 
     # --- pairs --------------------------------------------------------------------------------------------------------
 
-    def _pairs(self, src: Reading, dst: Reading, question: Question, *, via_service: bool) -> Iterator[Verdict]:
+    def _pairs(self, src: End, dst: End, question: Question, *, via_service: bool) -> list[Examined]:
+        """One for each pair of groups, and each way in which their pods can lie."""
+        found: list[Examined] = []
+        for a, b in product(self._readings.of(src), self._readings.of(dst)):
+            # Whichever reading is true, this pair took part; where the readings disagree, nobody knows.
+            ways = [list(self._pair(x, y, question, via_service=via_service)) for x, y in product(a, b)]
+            found += ways[0] if len(ways) == 1 else [_agree([_worst(way) for way in ways])]
+        return found
+
+    def _pair(self, src: Reading, dst: Reading, question: Question, *, via_service: bool) -> Iterator[Examined]:
         """One verdict for each way in which pods of two groups can lie: on the same node, on others, or not known."""
         for reading in (src, dst):
             if reading.ended:
-                yield _doubt(f"{reading.view.shown} has ended", f"who has the address of {reading.view.shown} now")
+                doubt = _doubt(f"{reading.view.shown} has ended", f"who has the address of {reading.view.shown} now")
+                yield Examined(src.view, dst.view, doubt)
                 return
         same = src.group == dst.group and src.group.size == 1 and isinstance(src.view, PodView)
         if same and not via_service:
             reason = f"{src.view.shown} reaches itself directly"
-            yield Verdict.of(
-                SideVerdict(Decision.ALLOW, Direction.EGRESS, reason=reason),
-                SideVerdict(Decision.ALLOW, Direction.INGRESS, reason=reason),
-            )
+            sides = [SideVerdict(Decision.ALLOW, d, reason=reason) for d in (Direction.EGRESS, Direction.INGRESS)]
+            yield Examined(src.view, dst.view, Verdict.of(*sides))
             return
-        placements = own_node(src, dst)
-        for on_own_node in placements:
+        for on_own_node in own_node(src, dst):
             verdict = Verdict.of(
                 self.side(Direction.EGRESS, src.view, dst.view, question, on_own_node),
                 self.side(Direction.INGRESS, dst.view, src.view, question, on_own_node),
             )
             if same and verdict.denied:
                 verdict = _doubt(f"{src.view.shown} calls itself, and no rule admits it", _HAIRPIN)
-            yield verdict
+            yield Examined(src.view, dst.view, verdict)
 
     def side(
         self, direction: Direction, subject: View, peer: View, question: Question, on_own_node: Tri = Tri.NO
@@ -281,19 +292,20 @@ def _doubt(reason: str, missing: str) -> Verdict:
     )
 
 
-def _worst(verdicts: list[Verdict]) -> Verdict:
+def _worst(found: list[Examined]) -> Examined:
     for wanted in (Decision.DENY, Decision.UNKNOWN):
-        for verdict in verdicts:
-            if verdict.decision is wanted:
-                return verdict
-    return verdicts[0]
+        for each in found:
+            if each.verdict.decision is wanted:
+                return each
+    return found[0]
 
 
-def _agree(verdicts: list[Verdict]) -> Verdict:
+def _agree(found: list[Examined]) -> Examined:
     """What all readings of an address say; unknown where they differ."""
-    if agreed(v.decision for v in verdicts) is not Decision.UNKNOWN or len(verdicts) == 1:
-        return verdicts[0]
-    for verdict in verdicts:
-        if verdict.decision is Decision.UNKNOWN:
-            return verdict
-    return _doubt("the address has several owners in the inventory, and they differ", "who held the address then")
+    if agreed(each.verdict.decision for each in found) is not Decision.UNKNOWN or len(found) == 1:
+        return found[0]
+    for each in found:
+        if each.verdict.decision is Decision.UNKNOWN:
+            return each
+    doubt = _doubt("the address has several owners in the inventory, and they differ", "who held the address then")
+    return Examined(found[0].src, found[0].dst, doubt)

@@ -43,6 +43,12 @@ class Readings:
     def __init__(self, population: Population) -> None:
         self._population = population
 
+    def of(self, end: Pod | Node | Address | Party) -> tuple[Alternatives, ...]:
+        """Everybody who stands behind an end; each has to be allowed."""
+        if isinstance(end, Workload):
+            return tuple((Reading(group),) for group in self._population.groups(end))
+        return (self._external(end) if isinstance(end, External) else self.of_endpoint(end),)
+
     def of_endpoint(self, endpoint: Pod | Node | Address) -> Alternatives:
         """A concrete endpoint. A pod's address is that pod's; a node's is that node's."""
         if isinstance(endpoint, Pod):
@@ -53,12 +59,6 @@ class Readings:
             return (_outside(view, frozenset({endpoint.name})),)
         holders = tuple(r for pod in self._population.holders(endpoint) for r in self.of_endpoint(pod))
         return holders or (self._address(endpoint, str(endpoint)),)
-
-    def of_party(self, party: Party) -> tuple[Alternatives, ...]:
-        """Everybody who stands behind an end of an edge; each has to be allowed."""
-        if isinstance(party, Workload):
-            return tuple((Reading(group),) for group in self._population.groups(party))
-        return (self._external(party),)
 
     def _external(self, party: External) -> Alternatives:
         shown = str(party)
