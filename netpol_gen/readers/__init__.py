@@ -1,0 +1,78 @@
+"""Reading flow logs: files in, one flow table with its ledger out.
+
+`read_flows` is the entry. `sniff` has the table of sources and tells which one wrote a file; `files` opens,
+decompresses and cuts; `documents` finds JSON values that are not one per line; `rows` is what readers write to; `work`
+shares the input out over processes; `table` and `merge` put the outcome together. One module per source does the rest.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import BinaryIO
+
+from netpol_gen.config import Config
+from netpol_gen.errors import BadRecordsError, InputError
+from netpol_gen.flowtable import BAD, Flows, Ledger
+from netpol_gen.readers import sniff, work
+from netpol_gen.readers.files import expand
+from netpol_gen.readers.rows import Window
+
+__all__ = ["read_flows"]
+
+
+def read_flows(
+    paths: Sequence[str | os.PathLike[str]],
+    *,
+    source: str = sniff.AUTO,
+    config: Config | None = None,
+    stdin: BinaryIO | None = None,
+    processes: int | None = None,
+) -> Flows:
+    """Read flow logs into one table (`flowtable.schema`) with its ledger.
+
+    `paths` are files, directories, globs, or `-` for `stdin` (default: standard input); plain, gzip or zstandard.
+    `source` is a name of `sniff.SOURCES`, or `auto`: told for each file from its content. Of `config` only `since`,
+    `until`, `strict`, `max_bad` and `max_loss` matter here. `processes` is how many to use, by default one per core
+    where the input is large; the result is the same.
+
+    Raises:
+        InputError: a path that is not there or not readable.
+        NotAFlowLogError: a file that is no flow log at all.
+        BadRecordsError: more bad records than `strict` or `max_bad` allow.
+        OptionError: an unknown source, or an object-store URL.
+
+    """
+    from netpol_gen.readers import table  # noqa: PLC0415 - numpy and what follows are for reading only
+
+    config = config or Config()
+    if source != sniff.AUTO:
+        sniff.by_name(source)
+    inputs = expand(paths, stdin)
+    found = [(item, kind) for item in inputs if (kind := sniff.recognise(item, source)) is not None]
+    jobs, count = work.plan(found, processes)
+    partials = work.run(jobs, count, Window(config.since, config.until))
+    shares = {job.share: table.Share(job.item.name, job.source) for job in jobs}
+    flows = table.build([shares[number] for number in sorted(shares)], partials)
+    for item in inputs:
+        flows.ledger.files.setdefault(item.name, 0)
+    _judge(flows.ledger, config)
+    return flows
+
+
+def _judge(ledger: Ledger, config: Config) -> None:
+    """Raise where there is more bad input, or more loss, than the settings allow."""
+    ratio = ledger.bad / ledger.read if ledger.read else 0.0
+    if ledger.bad and (config.strict or (config.max_bad is not None and ratio > config.max_bad)):
+        allowed = "none allowed by --strict" if config.strict else f"--max-bad is {config.max_bad:g}"
+        counts = ", ".join(f"{ledger.set_aside[r]} {r}" for r in sorted(BAD & ledger.set_aside.keys()))
+        places = [place for reason in sorted(BAD & ledger.places.keys()) for place in ledger.places[reason]]
+        raise BadRecordsError(f"{ledger.bad} of {ledger.read} records are bad ({counts}); {allowed}", places)
+    events = ledger.lost + ledger.read
+    lost = ledger.lost / events if events else 0.0
+    if config.max_loss is not None and lost > config.max_loss:
+        where = ", ".join(sorted({node for node, _, _ in ledger.losses if node})) or "a node that is not named"
+        raise InputError(
+            f"the sources lost {ledger.lost} events beside {ledger.read} records ({lost:.2%}, on {where}); "
+            f"--max-loss is {config.max_loss:g}"
+        )

@@ -1,0 +1,434 @@
+"""From paths to line-aligned blocks of bytes, the same for every source.
+
+`expand` turns what the user named (files, directories, globs, `-`) into `Input`s; `Input.head` is the first decompressed
+bytes, for sniffing; `Input.parts` cuts an input into shares for several processes; `Stream` reads one share:
+
+    for block in Stream(item, part).blocks():   # complete lines, at most about BLOCK bytes, `block.line` counts from 1
+        ...
+
+Compression (gzip with several members, zstandard with several frames) is told by magic bytes, never by the name. Damage
+to compressed data ends the blocks and is told in `Stream.damage`; a line longer than MAX_LINE comes as a block with
+`too_long` set and only its beginning. Readers need not see to either: `Rows.blocks(stream)` counts both.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import stat
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO, NamedTuple, Protocol
+
+import zstandard
+from isal import isal_zlib
+
+from netpol_gen.errors import InputError, OptionError, Place, printable
+
+BLOCK = 64 * 1024
+"""About the size of a block: msgspec decodes blocks of 32 to 256 KiB fastest, and 8 MiB ones 1.6 times slower."""
+MAX_LINE = 16 * 1024 * 1024
+"""No flow record is longer; what is longer is read over in bounded memory."""
+HEAD = 64 * 1024
+MIN_PART = 32 * 1024 * 1024
+"""A share smaller than this is not worth a process."""
+
+_GZIP = b"\x1f\x8b"
+_ZSTD = b"\x28\xb5\x2f\xfd"
+_ZSTD_SKIP = frozenset(bytes((0x50 + i, 0x2A, 0x4D, 0x18)) for i in range(16))
+_FEED = 8 * 1024
+"""Compressed bytes at a time: about a block, and little memory even where they stand for a thousand times as many."""
+_UTF8_BOM = b"\xef\xbb\xbf"
+
+
+class Part(NamedTuple):
+    """A share of one input. Plain files: the lines that start in `start <= offset < end`. Compressed ones: every
+    `step`-th block, beginning with number `phase`; each share decompresses everything and parses its own blocks.
+    """
+
+    start: int = 0
+    end: int | None = None
+    phase: int = 0
+    step: int = 1
+
+
+WHOLE = Part()
+
+
+class Block(NamedTuple):
+    """Complete lines. `line` is the number of the first one, from 1, within the part (shares of a compressed file count from
+    its beginning)."""
+
+    data: bytes
+    line: int
+    too_long: bool = False
+
+
+@dataclass(slots=True)
+class Input:
+    """One file, or standard input, opened for its head. `name` is as the user may see it."""
+
+    name: str
+    path: str
+    """Empty for standard input."""
+    head: bytes = b""
+    compression: str = ""
+    size: int = 0
+    """Bytes on disk; 0 where unknown."""
+    source: BinaryIO | None = None
+    """An input that can be read only once: standard input, pipes."""
+    pending: bytes = field(default=b"", repr=False)
+    """What was read of `source` for the head, as it came (compressed or not)."""
+
+    def open(self) -> BinaryIO:
+        """The raw bytes from the beginning; for a pipe, what is left after `pending`."""
+        if self.source is not None:
+            return self.source
+        try:
+            return open(self.path, "rb", buffering=0)  # noqa: PTH123, SIM115 - the stream that asked closes it
+        except OSError as error:
+            raise InputError(_os_problem(error), Place(self.name)) from error
+
+    def parts(self, processes: int, *, lines: bool = True) -> tuple[Part, ...]:
+        """Shares for up to `processes` processes; one share where the input is small, a pipe, or not made of lines."""
+        if processes < 2 or self.source is not None or not lines:
+            return (WHOLE,)
+        if self.compression:
+            # A compressed byte stands for about ten; two readers of one file gain little beyond a factor of two.
+            count = min(processes, 10 * self.size // MIN_PART, 4)
+            return tuple(Part(phase=i, step=count) for i in range(count)) if count > 1 else (WHOLE,)
+        count = min(processes, self.size // MIN_PART)
+        if count < 2:
+            return (WHOLE,)
+        bounds = [self.size * i // count for i in range(count + 1)]
+        return tuple(Part(bounds[i], bounds[i + 1]) for i in range(count))
+
+
+def expand(paths: Sequence[str | os.PathLike[str]], stdin: BinaryIO | None = None) -> list[Input]:
+    """The inputs that `paths` name, sorted by name, each file once, with their heads read.
+
+    Directories are walked (hidden entries left out), globs expanded (`**` too), `-` is `stdin`.
+
+    Raises:
+        InputError: nothing there, or not readable.
+        OptionError: an object-store URL, or `-` without a stream.
+
+    """
+    found: dict[str, tuple[int, int]] = {}
+    standard = False
+    for given in paths:
+        text = os.fspath(given)
+        if text == "-":
+            standard = True
+        else:
+            found.update({name: _identity(name) for name in _files(text)})
+    inputs, seen = [], set[tuple[int, int]]()
+    for name in sorted(found):
+        # The same file under two names (a link, a glob beside a path) is read once, under the first name.
+        if found[name] not in seen:
+            seen.add(found[name])
+            inputs.append(_open(name))
+    if standard:
+        stream = stdin if stdin is not None else sys.stdin.buffer
+        inputs.append(_peek(Input("-", "", source=stream)))
+    return inputs
+
+
+def _files(text: str) -> list[str]:
+    scheme, colon, _ = text.partition("://")
+    if colon and scheme.isalnum():
+        raise OptionError(f"{printable(text)}: object stores are not read; fetch the objects first and name the files")
+    path = Path(text)
+    if path.is_dir():
+        return _walk(path)
+    if path.exists():
+        return [text]
+    if glob.has_magic(text):
+        matched = sorted(glob.glob(text, recursive=True))
+        files = [name for match in matched for name in (_walk(Path(match)) if Path(match).is_dir() else [match])]
+        if files:
+            return files
+        raise InputError("no file matches", Place(text))
+    raise InputError("no such file or directory", Place(text))
+
+
+def _walk(directory: Path) -> list[str]:
+    files: list[str] = []
+    for where, directories, names in os.walk(directory):
+        directories[:] = sorted(name for name in directories if not name.startswith("."))
+        files += [str(Path(where, name)) for name in sorted(names) if not name.startswith(".")]
+    if not files:
+        raise InputError("no files in this directory", Place(str(directory)))
+    return files
+
+
+def _identity(name: str) -> tuple[int, int]:
+    try:
+        status = os.stat(name)  # noqa: PTH116 - a name from os.walk
+    except OSError as error:
+        raise InputError(_os_problem(error), Place(name)) from error
+    return (status.st_dev, status.st_ino)
+
+
+def _open(name: str) -> Input:
+    item = Input(name, name)
+    stream = item.open()
+    try:
+        status = os.fstat(stream.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            # A pipe (`<(…)`) gives its bytes once: keep it open, as with standard input.
+            item.source = stream
+            return _peek(item)
+        item.size = status.st_size
+        _peek(item)
+        item.pending = b""
+    except OSError as error:
+        stream.close()
+        raise InputError(_os_problem(error), Place(name)) from error
+    except InputError:
+        stream.close()
+        raise
+    stream.close()
+    return item
+
+
+def _peek(item: Input) -> Input:
+    stream = item.open()
+    try:
+        item.pending = _fill(stream, HEAD)
+    finally:
+        if item.source is None:
+            stream.close()
+    item.compression = compression(item.pending)
+    item.head = item.pending
+    if item.compression:
+        item.head = _beginning(Inflate(item.compression).feed(item.pending))
+    return item
+
+
+def _beginning(pieces: Iterator[bytes]) -> bytes:
+    head: list[bytes] = []
+    have = 0
+    while have < HEAD and (piece := next(pieces, b"")):
+        head.append(piece)
+        have += len(piece)
+    return b"".join(head)[:HEAD]
+
+
+def _fill(stream: BinaryIO, size: int) -> bytes:
+    """`size` bytes, or all there are: a pipe gives them in pieces."""
+    pieces: list[bytes] = []
+    while size > 0 and (piece := stream.read(size)):
+        pieces.append(piece)
+        size -= len(piece)
+    return b"".join(pieces)
+
+
+def _os_problem(error: OSError) -> str:
+    return (error.strerror or type(error).__name__).lower()
+
+
+def compression(head: bytes) -> str:
+    """`gzip`, `zstd` or nothing, by magic bytes."""
+    if head[:2] == _GZIP:
+        return "gzip"
+    return "zstd" if head[:4] == _ZSTD or head[:4] in _ZSTD_SKIP else ""
+
+
+class _Member(Protocol):
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
+    def decompress(self, data: bytes, /) -> bytes: ...
+
+
+class Inflate:
+    """Decompresses gzip members or zstandard frames that follow one another. `damage` says what is wrong, if anything."""
+
+    def __init__(self, kind: str) -> None:
+        """`kind` as `compression` tells it."""
+        self._kind = kind
+        self._member: _Member | None = None
+        self._first = b""
+        self.damage = ""
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """Decompressed pieces; none after damage."""
+        while data and not self.damage:
+            if self._member is None:
+                data = self._begin(data)
+                continue
+            try:
+                piece = self._member.decompress(data)
+            except (isal_zlib.error, zstandard.ZstdError, EOFError) as error:
+                self.damage = f"damaged {self._kind} data: {error}"
+                return
+            data = self._member.unused_data if self._member.eof else b""
+            if self._member.eof:
+                self._member = None
+            if piece:
+                yield piece
+
+    def _begin(self, data: bytes) -> bytes:
+        """Start the next member; what is left of `data` for it."""
+        # gzip files may be padded with zeros (tape blocks, some uploaders).
+        data = self._first + (data.lstrip(b"\0") if not self._first else data)
+        self._first = b""
+        if 0 < len(data) < 4:
+            self._first = data
+            return b""
+        if data:
+            if compression(data) != self._kind:
+                self.damage = f"something else follows the {self._kind} data"
+                return b""
+            self._member = self._new()
+        return data
+
+    def _new(self) -> _Member:
+        if self._kind == "gzip":
+            return isal_zlib.decompressobj(wbits=31)  # type: ignore[no-any-return]
+        return zstandard.ZstdDecompressor(max_window_size=2**31).decompressobj()  # type: ignore[return-value]
+
+    def finish(self) -> None:
+        """All input was fed: an unfinished member is damage."""
+        if not self.damage and (self._member is not None or self._first):
+            self.damage = f"{self._kind} data ends early"
+
+
+class Stream:
+    """One share of one input as blocks of complete lines. Read `blocks` once."""
+
+    def __init__(self, item: Input, part: Part = WHOLE, *, block: int = BLOCK, max_line: int = MAX_LINE) -> None:
+        """`block` and `max_line` are in bytes."""
+        self.item = item
+        self.name = item.name
+        self.head = item.head
+        """The beginning of the whole input, decompressed, whatever the part: for header lines."""
+        self.part = part
+        self.lines = 0
+        """Newlines passed so far."""
+        self.damage = ""
+        self._block = block
+        self._max_line = max_line
+
+    def blocks(self) -> Iterator[Block]:
+        """Blocks of complete lines (the last line of all may lack its newline)."""
+        part = self.part
+        if part.step == 1:
+            yield from self._cut()
+            return
+        # Every share cuts the same blocks, because the cuts depend on the decompressed bytes alone.
+        for number, block in enumerate(self._cut()):
+            if number % part.step == part.phase:
+                yield block
+        if part.phase:
+            self.damage = ""  # the first share tells it
+
+    def pieces(self) -> Iterator[bytes]:
+        """The decompressed bytes of the share as they come, for formats that are not lines."""
+        item = self.item
+        stream = item.open()
+        try:
+            if item.compression:
+                yield from self._inflated(stream)
+            elif item.source is not None:
+                yield from _from(item.pending, stream, self._block)
+            else:
+                yield from _span(stream, self.part, self._block)
+        except OSError as error:
+            raise InputError(_os_problem(error), Place(self.name)) from error
+        finally:
+            if item.path:
+                stream.close()
+
+    def _inflated(self, stream: BinaryIO) -> Iterator[bytes]:
+        inflate = Inflate(self.item.compression)
+        for data in _from(self.item.pending, stream, _FEED):
+            yield from inflate.feed(data)
+            if inflate.damage:
+                break
+        inflate.finish()
+        self.damage = inflate.damage
+
+    def _cut(self) -> Iterator[Block]:
+        tail: list[bytes] = []
+        have = 0
+        skipping = False
+        first = True
+        for raw in self.pieces():
+            piece = raw.removeprefix(_UTF8_BOM) if first else raw
+            first = False
+            if skipping:
+                at = piece.find(b"\n") + 1
+                if not at:
+                    continue
+                self.lines += 1
+                piece, skipping = piece[at:], False
+            at = piece.rfind(b"\n") + 1
+            if at and have + at >= self._block // 2:
+                yield self._whole(b"".join((*tail, piece[:at])))
+                tail, have = ([piece[at:]], len(piece) - at) if at < len(piece) else ([], 0)
+            else:
+                tail.append(piece)
+                have += len(piece)
+            if have > self._max_line:
+                # Complete lines first: only what follows the last newline can be too long.
+                data = b"".join(tail)
+                at = data.rfind(b"\n") + 1
+                if at:
+                    yield self._whole(data[:at])
+                tail, have = [data[at:]], len(data) - at
+                if have > self._max_line:
+                    yield Block(data[at : at + 200], self.lines + 1, too_long=True)
+                    tail, have, skipping = [], 0, True
+        if have:
+            yield from self._last(b"".join(tail))
+
+    def _whole(self, data: bytes) -> Block:
+        line = self.lines + 1
+        self.lines += data.count(b"\n")
+        return Block(data, line)
+
+    def _last(self, data: bytes) -> Iterator[Block]:
+        if self.damage:
+            # Half a line before the damage is part of the damage, and counted with it.
+            data = data[: data.rfind(b"\n") + 1]
+        if data:
+            yield self._whole(data)
+
+
+def _from(pending: bytes, stream: BinaryIO, size: int) -> Iterator[bytes]:
+    if pending:
+        yield pending
+    while piece := stream.read(size):
+        yield piece
+
+
+def _span(stream: BinaryIO, part: Part, size: int) -> Iterator[bytes]:
+    """The bytes of the lines that start in the part."""
+    begin = _line_start(stream, part.start)
+    end = None if part.end is None else _line_start(stream, part.end)
+    stream.seek(begin)
+    while end is None or begin < end:
+        piece = stream.read(size if end is None else min(size, end - begin))
+        if not piece:
+            return
+        begin += len(piece)
+        yield piece
+
+
+def _line_start(stream: BinaryIO, offset: int) -> int:
+    """The first offset from `offset` on where a line starts."""
+    if not offset:
+        return 0
+    at = offset - 1
+    stream.seek(at)
+    while piece := stream.read(BLOCK):
+        found = piece.find(b"\n")
+        if found >= 0:
+            return at + found + 1
+        at += len(piece)
+    return at

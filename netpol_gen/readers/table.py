@@ -1,0 +1,269 @@
+"""From the parts that readers and processes hand over to one flow table with its ledger.
+
+The result does not depend on how the input was shared out: ends, kinds and rows are matched by value, connections by
+hash, and places are put back into file order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from netpol_gen.errors import InputError, InvariantError, printable
+from netpol_gen.flowtable import Flows, Ledger, Reason, schema
+from netpol_gen.model import DirectionEvidence
+from netpol_gen.readers import sketch
+from netpol_gen.readers.merge import same_connection, unify
+from netpol_gen.readers.rows import (
+    EVIDENCE_SHIFT,
+    LINE_BITS,
+    MAX_PLACES,
+    MAX_ROWS,
+    REPLY_UNIT,
+    Endpoint,
+    Key,
+    Kind,
+    Partial,
+    Row,
+    split_ports,
+)
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+LINE_MASK = (1 << LINE_BITS) - 1
+_EVIDENCE = tuple(DirectionEvidence)
+
+End = tuple[Endpoint, str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What a process is given to read, by number. Numbers follow the order of files and of lines within a file."""
+
+    name: str
+    source: str
+
+
+@dataclass(slots=True)
+class Merged:
+    """All partials in one numbering. `Row.line` holds `file << LINE_BITS | line`."""
+
+    files: list[str]
+    ends: dict[End, int] = field(default_factory=dict)
+    kinds: dict[Kind, int] = field(default_factory=dict)
+    rows: dict[Key, Row] = field(default_factory=dict)
+    hashes: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.uint64))
+    hours: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.uint64))
+
+
+def build(shares: Sequence[Share], partials: Sequence[Partial]) -> Flows:
+    """One table from all partials, which are emptied on the way.
+
+    Raises:
+        InvariantError: a record was read and is neither in a row nor set aside.
+
+    """
+    offsets = _offsets(shares, partials)
+    ledger = account(shares, partials, offsets)
+    sources: dict[str, int] = {}
+    names: dict[str, set[str]] = {}
+    for partial in partials:
+        for number, count in partial.read.items():
+            sources[shares[number].source] = sources.get(shares[number].source, 0) + count
+        for address, known in partial.names.items():
+            names.setdefault(address, set()).update(known)
+    merged = merge(shares, partials, offsets)
+    same_connection(merged.rows, merged.hashes, merged.hours)
+    records = sum(row.count % REPLY_UNIT for row in merged.rows.values())
+    if records + sum(ledger.set_aside.values()) != ledger.read:
+        raise InvariantError(f"{ledger.read} records read, but {records} in rows and {ledger.set_aside} set aside")
+    return Flows(_table(merged, names), ledger, dict(sorted(sources.items())))
+
+
+def _offsets(shares: Sequence[Share], partials: Iterable[Partial]) -> list[int]:
+    """Lines of the same file before each share."""
+    lines = [0] * len(shares)
+    for partial in partials:
+        for number, count in partial.lines.items():
+            lines[number] = max(lines[number], count)
+    offsets = [0] * len(shares)
+    for number in range(1, len(shares)):
+        if shares[number].name == shares[number - 1].name:
+            offsets[number] = offsets[number - 1] + lines[number - 1]
+    return offsets
+
+
+def account(shares: Sequence[Share], partials: Iterable[Partial], offsets: Sequence[int]) -> Ledger:
+    """The ledger of what was read and set aside; rows are still pending."""
+    ledger = Ledger(files={share.name: 0 for share in shares})
+    places: dict[Reason, list[tuple[str, int, str]]] = {}
+    for partial in partials:
+        for number, count in partial.read.items():
+            ledger.read += count
+            ledger.files[shares[number].name] += count
+        for reason, count in partial.set_aside.items():
+            ledger.aside(reason, count)
+        for (node, hour, stage), events in partial.losses.items():
+            ledger.lose(node, hour, stage, events)
+        for reason, spots in partial.places.items():
+            found = [(shares[spot.share].name, spot.line + offsets[spot.share], spot.detail) for spot in spots]
+            places.setdefault(reason, []).extend(found)
+    for reason, everywhere in places.items():
+        for name, line, what in sorted(everywhere)[:MAX_PLACES]:
+            ledger.aside(reason, 0, f"{printable(name, 400)}:{line}" + (f": {printable(what)}" if what else ""))
+    return ledger
+
+
+def merge(shares: Sequence[Share], partials: Sequence[Partial], offsets: Sequence[int]) -> Merged:
+    """Match ends, kinds and rows by value and put the sketches together."""
+    merged = Merged(list(dict.fromkeys(share.name for share in shares)))
+    file_of = {name: number for number, name in enumerate(merged.files)}
+    bases = [(file_of[share.name] << LINE_BITS) + offset for share, offset in zip(shares, offsets, strict=True)]
+    unified = unify({endpoint for partial in partials for endpoint, _ in partial.ends})
+    hashes, hours = [merged.hashes], [merged.hours]
+    for partial in partials:
+        ends = [merged.ends.setdefault((unified[e], ip), len(merged.ends)) for e, ip in partial.ends]
+        kinds = [merged.kinds.setdefault(kind, len(merged.kinds)) for kind in partial.kinds]
+        numbers = np.empty(len(partial.rows), dtype=np.uint64)
+        for key, row in zip(partial.keys, partial.rows, strict=True):
+            row.line = bases[row.line >> LINE_BITS] + (row.line & LINE_MASK)
+            index = row.index
+            numbers[index] = _add(merged.rows, Key(ends[key[0]], ends[key[1]], key[2], kinds[key[3]]), row)
+        hashes.append(sketch.renumber(partial.hashes, sketch.HASH_BITS, numbers))
+        hours.append(sketch.renumber(partial.hours, sketch.HOUR_BITS, numbers))
+        partial.keys, partial.rows, partial.ends = [], [], []
+    if len(merged.rows) >= MAX_ROWS - 1:
+        raise InputError(f"more than {MAX_ROWS} distinct conversations; split the input by time")
+    merged.hashes = sketch.smallest(np.concatenate(hashes))
+    merged.hours = np.unique(np.concatenate(hours))
+    return merged
+
+
+def _add(rows: dict[Key, Row], key: Key, row: Row) -> int:
+    """Put a row where its identity belongs; its number there."""
+    there = rows.get(key)
+    if there is None:
+        row.index = len(rows)
+        rows[key] = row
+        return row.index
+    there.absorb(row)
+    return there.index
+
+
+# --- columns ----------------------------------------------------------------------------------------------------------
+
+
+def _table(merged: Merged, names: Mapping[str, set[str]]) -> pa.Table:
+    import pyarrow as pa  # noqa: PLC0415 - half a second that `--help` must not pay
+
+    keys = list(merged.rows)
+    rows = list(merged.rows.values())
+    hours = sketch.slices(merged.hours, sketch.HOUR_BITS, len(rows))
+    kept = [i for i in range(len(rows)) if rows[i].count]
+    order = sorted(kept, key=_order(keys, rows, hours, merged))
+    ends, kinds = list(merged.ends), list(merged.kinds)
+    flows = sketch.estimates(merged.hashes, len(rows))
+    columns: dict[str, list[Any]] = {}
+    columns |= _seen(order, rows, hours, flows, merged.files)
+    columns |= _connection(order, keys, rows, ends, kinds)
+    for side, name in enumerate(("src", "dst")):
+        chosen = [ends[keys[i][side]] for i in order]
+        columns |= _end(name, chosen)
+        columns[f"{name}_names"] = [
+            _names(*end, getattr(rows[i].extra, f"{name}_names", ()), names)
+            for i, end in zip(order, chosen, strict=True)
+        ]
+    wanted = schema()
+    return pa.Table.from_arrays([_array(columns.pop(each.name), each.type) for each in wanted], schema=wanted)
+
+
+def _array(values: list[Any], kind: pa.DataType) -> pa.Array:
+    import pyarrow as pa  # noqa: PLC0415
+
+    if pa.types.is_timestamp(kind):
+        return pa.array(values, pa.int64()).cast(kind)
+    return pa.array(values, kind)
+
+
+def _order(keys: list[Key], rows: list[Row], hours: list[tuple[int, ...]], merged: Merged) -> Any:
+    """Total order by value: times, addresses, ports, then all else that identifies a row."""
+
+    def ranks(values: Iterable[Any]) -> list[int]:
+        texts = [repr(value) for value in values]
+        rank = {text: i for i, text in enumerate(sorted(texts))}
+        return [rank[text] for text in texts]
+
+    ends, kinds = list(merged.ends), list(merged.kinds)
+    end_rank, kind_rank = ranks(ends), ranks(kinds)
+
+    def order(i: int) -> tuple[Any, ...]:
+        src, dst, ports, kind = keys[i]
+        row = rows[i]
+        addresses = (ends[src][1] or "", ends[dst][1] or "")
+        return (row.first, row.last, hours[i], *addresses, ports, kind_rank[kind], end_rank[src], end_rank[dst])
+
+    return order
+
+
+def _seen(
+    order: list[int], rows: list[Row], hours: list[tuple[int, ...]], flows: list[int], files: list[str]
+) -> dict[str, list[Any]]:
+    chosen = [rows[i] for i in order]
+    extras = [row.extra for row in chosen]
+    return {
+        "first_seen": [row.first for row in chosen],
+        "last_seen": [row.last for row in chosen],
+        "hours": [hours[i] for i in order],
+        "signals": [row.bits & ((1 << EVIDENCE_SHIFT) - 1) for row in chosen],
+        "direction": [_evidence(row.bits) for row in chosen],
+        "flows": [max(1, flows[row.index] + (row.extra.flows if row.extra else 0)) for row in chosen],
+        "records": [row.count % REPLY_UNIT for row in chosen],
+        "replies": [row.count // REPLY_UNIT for row in chosen],
+        "bytes": [extra.bytes if extra else None for extra in extras],
+        "packets": [extra.packets if extra else None for extra in extras],
+        "dst_service": [min(extra.services) if extra and extra.services else None for extra in extras],
+        # `kind-worker` of `default/kind-worker`: the cluster's name is no part of a node's.
+        "nodes": [sorted({node.rpartition("/")[2] for node in row.nodes} - {""}) for row in chosen],
+        "sample": [f"{files[row.line >> LINE_BITS]}:{row.line & LINE_MASK}" for row in chosen],
+    }
+
+
+def _evidence(bits: int) -> str | None:
+    ranks = bits >> EVIDENCE_SHIFT
+    return str(_EVIDENCE[(ranks & -ranks).bit_length() - 1]) if ranks else None
+
+
+def _connection(
+    order: list[int], keys: list[Key], rows: list[Row], ends: list[End], kinds: list[Kind]
+) -> dict[str, list[Any]]:
+    ports = [split_ports(keys[i][2]) for i in order]
+    chosen = [kinds[keys[i][3]] for i in order]
+    return {
+        "src_ip": [ends[keys[i][0]][1] for i in order],
+        "dst_ip": [ends[keys[i][1]][1] for i in order],
+        "src_port": [port[0] for port in ports],
+        "dst_port": [port[1] for port in ports],
+        "protocol": [kind.protocol for kind in chosen],
+        "observed_verdict": [kind.verdict for kind in chosen],
+        "drop_reason": [kind.drop_reason for kind in chosen],
+        "backend_ip": [kind.backend_ip for kind in chosen],
+        "backend_port": [kind.backend_port for kind in chosen],
+        "source": [kind.source for kind in chosen],
+    }
+
+
+def _end(name: str, ends: list[End]) -> dict[str, list[Any]]:
+    single = ("namespace", "pod", "labels", "workload", "entities", "identity", "uid")
+    return {f"{name}_{column}": [getattr(endpoint, column) for endpoint, _ in ends] for column in single}
+
+
+def _names(endpoint: Endpoint, address: str | None, seen: Iterable[str], answered: Mapping[str, set[str]]) -> list[str]:
+    """Names of an end: the source's own, else, for ends outside the pods, what a resolver answered with its address."""
+    names = {*endpoint.names, *seen}
+    if not names and address and not endpoint.namespace and not endpoint.pod:
+        names = answered.get(address, set())
+    return sorted(names)
