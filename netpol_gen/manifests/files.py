@@ -30,6 +30,7 @@ _SUFFIXES = tuple(s + c for s in (".yaml", ".yml", ".json") for c in ("", ".gz",
 _GZIP = b"\x1f\x8b"
 _ZSTD = b"\x28\xb5\x2f\xfd"
 _PEEK = 65536
+_CHUNK = 2**20
 _JSON = re.compile(rb"\s*[{\[]\s*[\"{\[}\]]")
 _MARKER = re.compile(rb"^---", re.MULTILINE)
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
@@ -125,7 +126,7 @@ def _parsed(stream: IO[bytes], path: str) -> Iterator[Document]:
     if head.startswith(_UTF16):
         # Windows shells write redirected output so.
         try:
-            content = stream.read(MAX_JSON_BYTES + 1).decode("utf-16").encode()
+            content = _all(stream, path).decode("utf-16").encode()
         except UnicodeError:
             raise InputError("neither UTF-8 nor UTF-16 text", Place(path)) from None
         stream, head = io.BytesIO(content), content[:_PEEK]
@@ -135,14 +136,23 @@ def _parsed(stream: IO[bytes], path: str) -> Iterator[Document]:
     if not _JSON.match(head):
         yield from yaml_documents(stream, path)
         return
-    content = stream.read(MAX_JSON_BYTES + 1)
-    if len(content) > MAX_JSON_BYTES:
-        raise InputError(f"more than {MAX_JSON_BYTES} bytes of JSON in one file", Place(path))
+    content = _all(stream, path)
     # A line that starts with dashes cannot be inside JSON: these are JSON documents in a YAML stream.
     if _MARKER.search(content):
         yield from yaml_documents(io.BytesIO(content), path)
     else:
         yield from json_documents(content, path)
+
+
+def _all(stream: IO[bytes], path: str) -> bytes:
+    # Not read(MAX_JSON_BYTES): that would set all of it aside before the first byte comes.
+    parts, size = [], 0
+    while part := stream.read(_CHUNK):
+        parts.append(part)
+        size += len(part)
+        if size > MAX_JSON_BYTES:
+            raise InputError(f"more than {MAX_JSON_BYTES} bytes in one file", Place(path))
+    return b"".join(parts)
 
 
 def _reason(error: Exception) -> str:

@@ -20,6 +20,7 @@ from netpol_gen.manifests.document import Document
 # Between two values of one document there is always a comma or a colon, and a string never holds a raw line break: a
 # closing brace, a line break and an opening brace are the border of two documents.
 _BORDER = re.compile(rb"\}[ \t\r]*\n\s*(?=\{)")
+_ITEMS = re.compile(rb'"items"[ \t\r\n]*:[ \t\r\n]*\[[ \t\r\n]*')
 _BYTE_SPACE = re.compile(rb"[ \t\r\n]*")
 _SPACE = re.compile(r"[ \t\r\n]*")
 
@@ -60,28 +61,36 @@ class _Reader:
         except (msgspec.MsgspecError, RecursionError):
             # Several documents, a broken one, or an `items` field that is no list.
             items = []
-        if items:
-            yield self._list(content, items)
-        else:
+        found = self._list(content, [bytes(item) for item in items]) if items else None
+        if found is None:
             yield from self._objects(content)
+        else:
+            yield found
         self.line += content.count(b"\n")
 
-    def _list(self, content: bytes, items: list[msgspec.Raw]) -> Document:
-        self.number += 1
-        start = _first_of_text(content)
+    def _list(self, content: bytes, items: list[bytes]) -> Document | None:
+        """The list whose items msgspec found; `None` if they cannot be told from another field's text."""
+        start = _end_of_space(content, 0)
         line = self.line + content.count(b"\n", 0, start)
-        first = end = content.index(bytes(items[0]), start)
-        at, lines = self.line + content.count(b"\n", 0, first), []
-        for item in map(bytes, items):
-            begin = content.index(item, end)
-            at += content.count(b"\n", end, begin)
-            lines.append(at)
-            at += item.count(b"\n")
-            end = begin + len(item)
-        # What is left holds the list's own fields, and a second `items` if there is one.
-        fields = self._decode(content[start:first] + content[end:], line)
-        decoded = ((at, self._decode(bytes(item), at)) for at, item in zip(lines, items, strict=True))
-        return Document(self.number, line, fields, decoded)
+        for candidate in _ITEMS.finditer(content):
+            places = _follow(content, items, candidate.end())
+            if places is None:
+                continue
+            # What is left holds the list's own fields, and a second `items` if there is one.
+            self.number += 1
+            fields = self._decode(content[start : candidate.end()] + content[places[-1] + len(items[-1]) :], line)
+            if fields.get("items") == []:
+                decoded = self._items(content, places, items)
+                return Document(self.number, line, fields, decoded)
+            self.number -= 1
+        return None
+
+    def _items(self, content: bytes, places: list[int], items: list[bytes]) -> Iterator[tuple[int, Any]]:
+        line, counted = self.line, 0
+        for place, item in zip(places, items, strict=True):
+            line += content.count(b"\n", counted, place)
+            counted = place
+            yield line, self._decode(item, line)
 
     def _decode(self, content: bytes, line: int) -> Any:
         """One value that fills its text."""
@@ -124,13 +133,23 @@ class _Reader:
         return InputError(problem, Place(self.path, line, self.number))
 
 
-def _first_of_text(content: bytes) -> int:
-    found = _BYTE_SPACE.match(content)
-    return found.end() if found else 0
+def _follow(content: bytes, items: list[bytes], at: int) -> list[int] | None:
+    """Where the items lie if the list that starts here is theirs."""
+    places = []
+    for index, item in enumerate(items):
+        if index:
+            if content[at : at + 1] != b",":
+                return None
+            at = _end_of_space(content, at + 1)
+        if not content.startswith(item, at):
+            return None
+        places.append(at)
+        at = _end_of_space(content, at + len(item))
+    return places if content[at : at + 1] == b"]" else None
 
 
-def _end_of_space(text: str, at: int) -> int:
-    found = _SPACE.match(text, at)
+def _end_of_space(text: str | bytes, at: int) -> int:
+    found = _SPACE.match(text, at) if isinstance(text, str) else _BYTE_SPACE.match(text, at)
     return found.end() if found else at
 
 

@@ -197,8 +197,10 @@ class _Builder:
 
     def _scalar(self, event: Any) -> Any:
         tag = event.tag
-        if tag is None or tag == "!":
+        if tag is None:
             value = self._plain(event.value) if event.implicit[0] else event.value
+        elif tag == "!":
+            value = event.value
         else:
             value = self._tagged(tag, event.value)
         if event.anchor is not None:
