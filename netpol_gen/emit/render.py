@@ -111,6 +111,8 @@ def _remarks(note: RuleNote | None, direction: Direction) -> list[str]:
 
 
 def _render(name: str, templates: Path | None, **values: Any) -> str:
+    if templates is not None and not templates.is_dir():
+        raise OptionError(f"--templates {printable(templates)}: no such directory")
     try:
         return _environment(templates).get_template(name).render(**values)
     except jinja2.TemplateError as error:

@@ -56,16 +56,15 @@ def render_tree(
     resources: dict[str, list[str]] = {}
     noted = _by_policy(notes)
     for policy in policies:
-        name = f"{policy.name}.yaml"
-        path = _path(policy.namespace, name)
-        if path in files:
-            raise InvariantError(f"two policies are called {policy.ref}")
+        path = _path(policy.namespace, policy.name)
+        if path in files or path.endswith(f"/{KUSTOMIZATION}"):
+            raise InvariantError(f"{policy.ref} would overwrite another file")
         files[path] = render_policy(policy, noted.get(policy.ref, ()), templates)
-        resources.setdefault(policy.namespace, []).append(name)
+        resources.setdefault(policy.namespace, []).append(path.rpartition("/")[2])
     for namespace, names in resources.items():
         # What admits comes before what denies the rest.
         ordered = sorted(names, key=lambda n: (n == f"{DEFAULT_DENY}.yaml", n))
-        files[_path(namespace, KUSTOMIZATION)] = render_kustomization(ordered, templates)
+        files[_path(namespace, KUSTOMIZATION.removesuffix(".yaml"))] = render_kustomization(ordered, templates)
     return {path: files[path] for path in sorted(files)}
 
 
@@ -90,11 +89,10 @@ def _by_policy(notes: Iterable[RuleNote]) -> dict[str, list[RuleNote]]:
     return out
 
 
-def _path(namespace: str, name: str) -> str:
-    stem = name.removesuffix(".yaml")
-    if not is_namespace(namespace) or not is_namespace(stem) or (stem == "kustomization" and name != KUSTOMIZATION):
-        raise InvariantError(f"{namespace}/{name} cannot be a path")
-    return f"{namespace}/{name}"
+def _path(namespace: str, stem: str) -> str:
+    if not is_namespace(namespace) or not is_namespace(stem):
+        raise InvariantError(f"{namespace}/{stem} cannot be a path")
+    return f"{namespace}/{stem}.yaml"
 
 
 def write_tree(files: Mapping[str, str], directory: Path) -> Written:
