@@ -24,7 +24,10 @@ Verdicts = list[Reason | None]
 
 def judge_groups(groups: Sequence[Group], inventory: Inventory, config: Config) -> Verdicts:
     """For every group the reason to set it aside, or `None` to accept it."""
-    reasons: Verdicts = [_by_verdict(group, config) for group in groups]
+    # In audit mode the policy engine says AUDIT once and the datapath forwards what follows: those traces are no
+    # second opinion.
+    audited = {g.edge for g in groups if g.verdict is ObservedVerdict.AUDIT and g.verdict not in config.accept}
+    reasons: Verdicts = [_by_verdict(group, audited, config) for group in groups]
     together = _signals(groups)
     denied = {g.edge for g in groups if g.verdict is ObservedVerdict.DROPPED}
     # Where no call in the whole capture gets beyond its handshake, the capture does not show what follows: silence
@@ -42,9 +45,10 @@ def judge_groups(groups: Sequence[Group], inventory: Inventory, config: Config) 
     return reasons
 
 
-def _by_verdict(group: Group, config: Config) -> Reason | None:
+def _by_verdict(group: Group, audited: set[Edge], config: Config) -> Reason | None:
     if group.verdict in config.accept:
-        return None
+        only_traces = not group.evidence.signals & Signal.POLICY_VERDICT
+        return Reason.AUDIT if group.edge in audited and only_traces else None
     match group.verdict:
         case ObservedVerdict.DROPPED:
             return Reason.DENIED

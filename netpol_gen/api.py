@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from netpol_gen.edges import Edges
     from netpol_gen.inventory import Inventory
     from netpol_gen.plan import Plan
+    from netpol_gen.sets import Network
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
@@ -120,21 +121,27 @@ def _ledger_from_dict(data: dict[str, Any]) -> Ledger:
     return ledger
 
 
-def read_inventory(paths: Paths = (), **ranges: Any) -> Inventory:
+def read_inventory(
+    paths: Paths = (), *, pod_cidrs: Sequence[Network] = (), service_cidrs: Sequence[Network] = ()
+) -> Inventory:
     """What the cluster held, from object dumps; of nothing where no path is given.
 
     Args:
         paths: `kubectl get … -o yaml|json` dumps, files or directories.
-        **ranges: `pod_cidrs` and `service_cidrs`, networks of the cluster that no object tells.
+        pod_cidrs: ranges that pods get addresses from, where no object tells.
+        service_cidrs: ranges of Service addresses.
 
     Raises:
         InputError: a file, document or field that cannot be used.
 
     """
     from netpol_gen.inventory import empty, load_inventory
+    from netpol_gen.sets import AddressSet
 
     items = _paths(paths)
-    return load_inventory([os.fspath(p) for p in items], **ranges) if items or ranges else empty()
+    if items:
+        return load_inventory([os.fspath(p) for p in items], pod_cidrs=pod_cidrs, service_cidrs=service_cidrs)
+    return replace(empty(), pod_ranges=AddressSet.of(*pod_cidrs), service_ranges=AddressSet.of(*service_cidrs))
 
 
 def read_policies(paths: Paths) -> tuple[NetworkPolicy, ...]:

@@ -17,9 +17,10 @@ from netpol_gen.evaluate import Judge, SideVerdict, Verdict
 from netpol_gen.flowtable import Flows
 from netpol_gen.inventory import Inventory
 from netpol_gen.model import Decision, Diagnostic, Direction, Edge, Evidence, Party, Severity, Workload
-from netpol_gen.plan import Plan, Replayed
+from netpol_gen.plan import Plan
 from netpol_gen.policy import NetworkPolicy
 from netpol_gen.synthesize import Gap, Synthesis, synthesize
+from netpol_gen.verify import replay
 
 Need = tuple[Edge, Direction]
 
@@ -41,19 +42,19 @@ def generate(
     edges = find_edges(flows, inventory, config)
     accepted = edges.accepted
     known = edges.inventory
-    before = Judge(in_force, known)
+    before = Judge(in_force, known, tiers=known.tiers)
     needs = _needs(accepted, before, config)
     synthesis, blocked = _without_blocked(accepted, known, config, needs, in_force)
     replaces = _replaced(synthesis.policies, in_force, known) if config.mode is Mode.TIGHTEN else frozenset()
     kept = [p for p in in_force if p.ref not in replaces]
-    replay = _replay(accepted, synthesis, kept, known)
+    proof = replay(_together(synthesis, kept), known, accepted, tiers=known.tiers)
     return Plan(
         synthesis.policies,
         synthesis.notes,
         synthesis.gaps,
         tuple(sorted({*synthesis.diagnostics, *known.diagnostics, *blocked, *_denied_today(edges)})),
         edges,
-        replay,
+        proof,
         in_force,
         tuple(sorted(replaces)),
     )
@@ -128,7 +129,7 @@ def _blocking(
     """Directions that generated policies close and that deny an accepted edge which synthesis called inexpressible."""
     excused = frozenset((u.edge, u.direction) for u in synthesis.unwritten)
     generated = {p.ref for p in synthesis.policies}
-    judge = _judge(synthesis, existing, inventory)
+    judge = Judge(_together(synthesis, existing), inventory, tiers=inventory.tiers)
     out: dict[tuple[Workload, Direction], Edge] = {}
     for edge in sorted(accepted):
         verdict = judge.edge(edge)
@@ -142,19 +143,12 @@ def _blocking(
     return out
 
 
-def _judge(synthesis: Synthesis, existing: Iterable[NetworkPolicy], inventory: Inventory) -> Judge:
-    """Existing and generated policies together; a generated one replaces an existing one of its name."""
+def _together(synthesis: Synthesis, existing: Iterable[NetworkPolicy]) -> tuple[NetworkPolicy, ...]:
+    """Existing and generated policies; a generated one replaces an existing one of its name."""
     new = {p.ref: p for p in synthesis.policies}
     if len(new) != len(synthesis.policies):
         raise InvariantError("two generated policies share a name")
-    return Judge((*(p for p in existing if p.ref not in new), *new.values()), inventory)
-
-
-def _replay(
-    accepted: dict[Edge, Evidence], synthesis: Synthesis, existing: Iterable[NetworkPolicy], inventory: Inventory
-) -> tuple[Replayed, ...]:
-    judge = _judge(synthesis, existing, inventory)
-    return tuple(Replayed(edge, accepted[edge], judge.edge(edge)) for edge in sorted(accepted))
+    return (*(p for p in existing if p.ref not in new), *new.values())
 
 
 def _replaced(

@@ -7,22 +7,13 @@ from typing import TYPE_CHECKING
 
 from netpol_gen.edges import Edges
 from netpol_gen.errors import CheckFailedError
-from netpol_gen.evaluate import Verdict
-from netpol_gen.model import Decision, Diagnostic, Edge, Evidence
+from netpol_gen.model import Diagnostic
 from netpol_gen.policy import NetworkPolicy
 from netpol_gen.synthesize import Gap, RuleNote
+from netpol_gen.verify import Replay
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-@dataclass(frozen=True, slots=True)
-class Replayed:
-    """One accepted edge and what the policies say of it."""
-
-    edge: Edge
-    evidence: Evidence
-    verdict: Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,19 +30,9 @@ class Plan:
     gaps: tuple[Gap, ...]
     diagnostics: tuple[Diagnostic, ...]
     edges: Edges
-    replay: tuple[Replayed, ...]
+    replay: Replay
     existing: tuple[NetworkPolicy, ...]
     replaces: tuple[str, ...] = ()
-
-    @property
-    def denied(self) -> tuple[Replayed, ...]:
-        """Accepted edges that would be denied: a plan with any must not be written."""
-        return tuple(r for r in self.replay if r.verdict.decision is Decision.DENY)
-
-    @property
-    def unproved(self) -> tuple[Replayed, ...]:
-        """Accepted edges whose verdict lacks a fact."""
-        return tuple(r for r in self.replay if r.verdict.decision is Decision.UNKNOWN)
 
     def check(self) -> None:
         """Refuse a plan that would deny what was observed.
@@ -60,35 +41,20 @@ class Plan:
             CheckFailedError: an accepted edge would be denied, by existing policies or by a bug.
 
         """
-        if self.denied:
-            first = self.denied[0]
+        if not self.replay.holds:
+            first = self.replay.denied[0]
             raise CheckFailedError(
-                f"{len(self.denied)} accepted edges would be denied, nothing was written; the first: "
+                f"{len(self.replay.denied)} accepted edges would be denied, nothing was written; the first: "
                 f"{first.edge}: {first.verdict.reason}"
             )
 
     def to_frame(self) -> pd.DataFrame:
-        """One line per accepted edge: both ends, protocol, port, `flows`, `decision` and, where there is one, `reason`."""
-        import pandas as pd  # noqa: PLC0415 - half a second that `--help` must not pay
-
-        rows = [
-            (
-                str(r.edge.src),
-                str(r.edge.dst),
-                str(r.edge.protocol),
-                r.edge.port,
-                r.evidence.flows,
-                str(r.verdict.decision),
-                r.verdict.missing or r.verdict.reason,
-            )
-            for r in self.replay
-        ]
-        frame = pd.DataFrame(rows, columns=list(REPLAY_COLUMNS))
-        return frame.astype(REPLAY_COLUMNS)
+        """One line per accepted edge with its verdict: `netpol_gen.verify.Replay.to_frame`."""
+        return self.replay.to_frame()
 
     def gaps_frame(self) -> pd.DataFrame:
         """One line per direction that stays open: `workload`, `direction`, `reason`."""
-        import pandas as pd  # noqa: PLC0415 - see `to_frame`
+        import pandas as pd  # noqa: PLC0415 - half a second that `--help` must not pay
 
         rows = [(str(g.workload), str(g.direction), g.reason) for g in self.gaps]
         return pd.DataFrame(rows, columns=["workload", "direction", "reason"], dtype="string[pyarrow]")
@@ -97,14 +63,3 @@ class Plan:
         """What a notebook shows: the replay, escaped by pandas."""
         return f"<p>{len(self.policies)} policies, {len(self.gaps)} gaps</p>{self.to_frame().to_html(index=False)}"
 
-
-REPLAY_COLUMNS = {
-    "src": "string[pyarrow]",
-    "dst": "string[pyarrow]",
-    "protocol": "string[pyarrow]",
-    "port": "int32[pyarrow]",
-    "flows": "int64[pyarrow]",
-    "decision": "string[pyarrow]",
-    "reason": "string[pyarrow]",
-}
-"""Columns of `Plan.to_frame` and their pandas dtypes."""

@@ -94,7 +94,7 @@ def generate(
     table = api.load_flows(flows, source=source, config=settings, aws_format=aws_format)
     in_force = api.read_policies(existing) if existing else None
     plan = api.generate(table, held, settings, in_force)
-    if not quiet or plan.denied:
+    if not quiet or not plan.replay.holds:
         say(summary(plan, verbose=verbose))
     plan.check()
     if out == "-":

@@ -20,7 +20,7 @@ VERSION = 1
 def evidence_json(plan: Plan) -> str:
     """Text, keys in a fixed order, ends with a newline."""
     accepted = plan.edges.accepted
-    verdicts = {r.edge: r.verdict for r in plan.replay}
+    verdicts = {r.edge: r.verdict for r in plan.replay.rows}
     document = {
         "version": VERSION,
         "ledger": ledger_dict(plan.edges.ledger),

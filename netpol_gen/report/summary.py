@@ -7,9 +7,10 @@ from collections.abc import Iterable
 
 from netpol_gen.errors import printable
 from netpol_gen.flowtable import Bucket, Ledger, Reason
-from netpol_gen.model import Decision, Direction, Severity
+from netpol_gen.model import Direction, Severity
 from netpol_gen.plan import Plan
 from netpol_gen.report.text import count, table
+from netpol_gen.verify import Replay
 
 _LINES = 8
 """So many gaps or diagnostics are shown before the rest is only counted; `-v` shows all."""
@@ -35,7 +36,7 @@ def summary(plan: Plan, *, verbose: bool = False) -> str:
     ]
     if plan.policies:
         parts.append(_policies(plan))
-    parts.append(_replay(plan))
+    parts.append(replay_text(plan.replay))
     parts.append(ledger_text(plan.edges.ledger, plan.edges.sources))
     limit = None if verbose else _LINES
     gaps = [f"{g.workload} {g.direction}: {g.reason}" for g in plan.gaps]
@@ -62,16 +63,18 @@ def _policies(plan: Plan) -> str:
     return table(("namespace", "policy", "selects", "ingress", "egress"), rows)
 
 
-def _replay(plan: Plan) -> str:
-    decisions = Counter(r.verdict.decision for r in plan.replay)
+def replay_text(replay: Replay) -> str:
+    """How many edges hold, and the first that do not."""
     text = (
-        f"replay: {decisions[Decision.ALLOW]:,} of {count(len(plan.replay), 'accepted edge')} allowed at both ends, "
-        f"{decisions[Decision.DENY]:,} denied, {decisions[Decision.UNKNOWN]:,} unknown\n"
+        f"replay: {len(replay.allowed):,} of {count(len(replay.rows), 'accepted edge')} allowed at both ends, "
+        f"{len(replay.denied):,} denied, {len(replay.unknown):,} unknown\n"
     )
-    for replayed in plan.denied[:_LINES]:
-        text += f"  denied  {printable(replayed.edge, 200)}: {printable(replayed.verdict.reason, 200)}\n"
-    for replayed in plan.unproved[:_LINES]:
-        text += f"  unknown {printable(replayed.edge, 200)}: {printable(replayed.verdict.missing, 200)}\n"
+    for word, rows in (("denied ", replay.denied), ("unknown", replay.unknown)):
+        for row in rows[:_LINES]:
+            why = row.verdict.missing or row.verdict.reason
+            text += f"  {word} {printable(row.edge, 200)}: {printable(why, 200)}\n"
+        if len(rows) > _LINES:
+            text += f"  … and {len(rows) - _LINES:,} more\n"
     return text
 
 
