@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from netpol_gen.evaluate.exposure import Exposed, exposure
 from netpol_gen.evaluate.matrix import Matrix, Ranges
 from netpol_gen.evaluate.table import NONE_ID, ConnectionTable, Ids
 from netpol_gen.model import Decision, Direction, Workload
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from netpol_gen.inventory import Inventory
+
+__all__ = ["Connectivity", "End", "Exposed", "Row", "connections", "end_key", "exposure"]
 
 End = Workload | Network
 """A workload, or a range of addresses outside."""

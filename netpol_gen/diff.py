@@ -40,6 +40,9 @@ class Change(StrEnum):
     CLOSED = "closed"
 
 
+_ORDER = {Change.BROKEN: 0, Change.OPENED: 1, Change.CLOSED: 2}
+
+
 @dataclass(frozen=True, slots=True)
 class DiffRow:
     """`src` could open `before` on `dst` and now can open `after`, for certain.
@@ -64,8 +67,8 @@ class DiffRow:
 
     @property
     def key(self) -> tuple[Any, ...]:
-        """Total order: as `list`, then by change."""
-        return (_key(self.src), _key(self.dst), tuple(Change).index(self.change))
+        """Total order: broken, opened, closed; then as in `list`."""
+        return (_ORDER.get(self.change, 0), _key(self.src), _key(self.dst))
 
 
 def _key(end: End | External) -> tuple[Any, ...]:
