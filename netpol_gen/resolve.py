@@ -277,6 +277,7 @@ def _finish(lines: pd.DataFrame, frame: pd.DataFrame, book: _Book) -> Resolved:
     lines = lines.rename(columns={"dst_port": "port"})
     lines = _behind_vips(lines, frame, book)
     _refuse_ephemeral(lines, frame, book.listening())
+    _api_server_ports(lines, book)
     _own_nodes(lines, frame, book)
     _refuse_parties(lines, book)
     lines["first"] = ~lines["row"].duplicated()
@@ -342,6 +343,22 @@ _PROOF = {
     DirectionEvidence.INITIATOR,
 }
 _WEAK_FROM = next(r for r in range(UNDECIDED) if not evidence_at(r).strong)
+
+
+def _api_server_ports(lines: pd.DataFrame, book: _Book) -> None:
+    """The API server's address on another port is its node: a kubelet, a node exporter."""
+    known = {(str(address), port) for address, port in book.inventory.api_server}
+    if not known:
+        return
+    servers = {c: p for c, p in enumerate(book.parties) if isinstance(p, External) and p.kind is _API}
+    at = lines[lines["dst"].isin(servers)]
+    for code, port in sorted(set(zip(at["dst"], at["port"], strict=True))):
+        if (servers[code].address, port) not in known:
+            node = book.code(External(ExternalKind.NODE, servers[code].address))
+            lines.loc[(lines["dst"] == code) & (lines["port"] == port), "dst"] = node
+
+
+_API = ExternalKind.API_SERVER
 
 
 def _own_nodes(lines: pd.DataFrame, frame: pd.DataFrame, book: _Book) -> None:

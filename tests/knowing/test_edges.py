@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from ipaddress import ip_network
+from dataclasses import replace
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 import pytest
@@ -159,6 +160,14 @@ class TestNodes:
         assert accepted(edges) == [
             "node 192.168.0.1 -> shop/db[Deployment] TCP 5432",
             "own-node -> shop/api[Deployment] TCP 8080",
+        ]
+
+    def test_the_api_server_is_its_port_and_the_rest_of_its_address_a_node(self):
+        inventory = replace(CLUSTER, api_server=frozenset({(ip_address("192.168.0.2"), 6443)}))
+        rows = [row(WEB, "192.168.0.2", port, dst_entities="kube-apiserver,remote-node") for port in (6443, 9100)]
+        assert accepted(found(*rows, inventory=inventory)) == [
+            "shop/web[Deployment] -> kube-apiserver 192.168.0.2 TCP 6443",
+            "shop/web[Deployment] -> node 192.168.0.2 TCP 9100",
         ]
 
     def test_no_pod_at_either_end(self):
