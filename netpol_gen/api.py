@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from netpol_gen.edges import Edges
     from netpol_gen.inventory import Inventory
+    from netpol_gen.manifests import PolicySet
     from netpol_gen.plan import Plan
     from netpol_gen.sets import Network
 
@@ -144,8 +145,8 @@ def read_inventory(
     return replace(empty(), pod_ranges=AddressSet.of(*pod_cidrs), service_ranges=AddressSet.of(*service_cidrs))
 
 
-def read_policies(paths: Paths) -> tuple[NetworkPolicy, ...]:
-    """NetworkPolicies from manifests.
+def read_policies(paths: Paths) -> PolicySet:
+    """Policies from manifests: `policies` are NetworkPolicies, `tiers` cluster-wide ones, `other` counts the rest.
 
     Raises:
         InputError: a file, document or field that the API server would not take either.
@@ -153,7 +154,7 @@ def read_policies(paths: Paths) -> tuple[NetworkPolicy, ...]:
     """
     from netpol_gen.manifests import read_policies as read
 
-    return tuple(read([os.fspath(p) for p in _paths(paths)]).policies)
+    return read([os.fspath(p) for p in _paths(paths)])
 
 
 def find_edges(flows: Flows | pd.DataFrame, inventory: Inventory | None = None, config: Config | None = None) -> Edges:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 
-from netpol_gen.model import ObservedVerdict
+from netpol_gen.model import Decision, ObservedVerdict
 from netpol_gen.sets import Network
 
 
@@ -22,6 +22,15 @@ class Cni(StrEnum):
     AZURE_NPM = "azure-npm"
     ANTREA = "antrea"
     GKE_DPV2 = "gke-dpv2"
+
+    @property
+    def ipblock_matches_pods(self) -> Decision:
+        """Whether it matches an ipBlock against a pod's address (semantics 4.1 no. 9); unknown unless documented."""
+        return _IPBLOCK.get(self, Decision.UNKNOWN)
+
+
+# cilium/cilium#9209 and #35212: CIDR rules do not match managed endpoints. projectcalico/calico#6634: they do.
+_IPBLOCK = {Cni.CILIUM: Decision.DENY, Cni.GKE_DPV2: Decision.DENY, Cni.CALICO: Decision.ALLOW}
 
 
 class Mode(StrEnum):

@@ -42,12 +42,18 @@ def generate(
     edges = find_edges(flows, inventory, config)
     accepted = edges.accepted
     known = edges.inventory
-    before = Judge(in_force, known, tiers=known.tiers)
+    before = Judge(in_force, known, tiers=known.tiers, ipblock_matches_pods=config.cni.ipblock_matches_pods)
     needs = _needs(accepted, before, config)
     synthesis, blocked = _without_blocked(accepted, known, config, needs, in_force)
     replaces = _replaced(synthesis.policies, in_force, known) if config.mode is Mode.TIGHTEN else frozenset()
     kept = [p for p in in_force if p.ref not in replaces]
-    proof = replay(_together(synthesis, kept), known, accepted, tiers=known.tiers)
+    proof = replay(
+        _together(synthesis, kept),
+        known,
+        accepted,
+        tiers=known.tiers,
+        ipblock_matches_pods=config.cni.ipblock_matches_pods,
+    )
     return Plan(
         synthesis.policies,
         synthesis.notes,
@@ -107,7 +113,7 @@ def _without_blocked(
     while True:
         wanted = frozenset((e, d) for e, d in needs if (_end(e, d), d) not in blocked)
         synthesis = synthesize(accepted, inventory, config, wanted=wanted)
-        new = _blocking(accepted, synthesis, inventory, existing)
+        new = _blocking(accepted, synthesis, inventory, existing, config)
         if not new:
             done = replace(synthesis, gaps=tuple(sorted({*synthesis.gaps, *gaps})))
             return done, tuple(sorted(messages))
@@ -124,12 +130,17 @@ def _end(edge: Edge, direction: Direction) -> Party:
 
 
 def _blocking(
-    accepted: dict[Edge, Evidence], synthesis: Synthesis, inventory: Inventory, existing: Sequence[NetworkPolicy]
+    accepted: dict[Edge, Evidence],
+    synthesis: Synthesis,
+    inventory: Inventory,
+    existing: Sequence[NetworkPolicy],
+    config: Config,
 ) -> dict[tuple[Workload, Direction], Edge]:
     """Directions that generated policies close and that deny an accepted edge which synthesis called inexpressible."""
     excused = frozenset((u.edge, u.direction) for u in synthesis.unwritten)
     generated = {p.ref for p in synthesis.policies}
-    judge = Judge(_together(synthesis, existing), inventory, tiers=inventory.tiers)
+    matches = config.cni.ipblock_matches_pods
+    judge = Judge(_together(synthesis, existing), inventory, tiers=inventory.tiers, ipblock_matches_pods=matches)
     out: dict[tuple[Workload, Direction], Edge] = {}
     for edge in sorted(accepted):
         verdict = judge.edge(edge)

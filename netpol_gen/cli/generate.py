@@ -9,7 +9,7 @@ import typer
 
 from netpol_gen.cli import options as o
 from netpol_gen.cli.output import put, say
-from netpol_gen.config import Cni, Mode, NamedPorts, SnatClients
+from netpol_gen.config import Mode, NamedPorts, SnatClients
 
 
 def generate(
@@ -32,7 +32,7 @@ def generate(
     scan_threshold: Annotated[
         int | None, typer.Option("--scan-threshold", help="So many doors tried once make a scan; 0: no check.")
     ] = None,
-    cni: Annotated[Cni | None, typer.Option("--cni", help="What will enforce the result.")] = None,
+    cni: o.CniOption = None,
     named_ports: Annotated[NamedPorts | None, typer.Option("--named-ports", help="Use container port names.")] = None,
     snat_clients: Annotated[
         SnatClients | None, typer.Option("--snat-clients", help="What to admit for clients hidden by source NAT.")
@@ -92,7 +92,7 @@ def generate(
 
     held = api.read_inventory(inventory, pod_cidrs=settings.pod_cidrs, service_cidrs=settings.service_cidrs)
     table = api.load_flows(flows, source=source, config=settings, aws_format=aws_format)
-    in_force = api.read_policies(existing) if existing else None
+    in_force = api.read_policies(existing).policies if existing else None
     plan = api.generate(table, held, settings, in_force)
     if not quiet or not plan.replay.holds:
         say(summary(plan, verbose=verbose))

@@ -46,9 +46,9 @@ app.command("generate")(generate.generate)
 app.command("edges")(flows.edges)
 app.command("flows")(flows.flows)
 app.command("verify")(judge.verify)
-
-
-
+app.command("explain")(judge.explain)
+app.command("list")(judge.list_connections)
+app.command("diff")(judge.diff)
 
 
 def main() -> None:

@@ -45,6 +45,7 @@ AllNamespaces = Annotated[
 ]
 Since = Annotated[str | None, typer.Option("--since", help="Leave out flows before this time (RFC 3339, or 7d ago).")]
 Until = Annotated[str | None, typer.Option("--until", help="Leave out flows from this time on.")]
+CniOption = Annotated[Cni | None, typer.Option("--cni", help="What enforces the policies.")]
 Accept = Annotated[
     list[str],
     typer.Option("--accept", help="Evidence too: 'audit' (audit mode verdicts), 'unanswered'. Repeatable."),
