@@ -1,0 +1,293 @@
+"""Who held an address when. A wrong owner would open a policy to a stranger, so doubt is an answer."""
+
+from __future__ import annotations
+
+import ipaddress
+import random
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from netpol_gen.errors import InvariantError
+from netpol_gen.inventory import Inventory, Owner, Timeline
+from netpol_gen.inventory.objects import Pod
+from netpol_gen.sets import AddressSet
+from tests.inventory.made import SECOND, at, held, listed, load, node, ns, pod, service
+
+GUARD = 5 * SECOND
+IP = "10.1.0.7"
+
+
+def timeline(*pods: Pod, inside: str = "10.1.0.0/16") -> Timeline:
+    ranges = AddressSet.of(ipaddress.ip_network(inside))
+    return Timeline.build(Inventory(pods=pods, pod_ranges=ranges))
+
+
+def owner(line: Timeline, seconds: float, address: str = IP, guard: int = GUARD) -> str:
+    found = line.owner(address, ns(seconds), guard)
+    return found.name
+
+
+# --- one address, one pod ---------------------------------------------------------------------------------------------
+
+
+def test_a_pod_owns_its_address_within_the_guard_of_its_life():
+    line = timeline(held("a", IP, ns(100), ns(200)))
+    answers = {t: owner(line, t) for t in (94.9, 95, 100, 150, 200, 205, 205.1)}
+    outside = "UNKNOWN_INSIDE"
+    assert answers == {94.9: outside, 95: "a", 100: "a", 150: "a", 200: "a", 205: "a", 205.1: outside}
+
+
+def test_a_pod_without_times_owns_always():
+    line = timeline(held("a", IP))
+    assert [owner(line, t) for t in (-(10**9), 0, 10**9)] == ["a", "a", "a"]
+
+
+def test_a_pod_that_came_after_the_flow_is_not_its_end():
+    line = timeline(held("a", IP, ns(100)))
+    assert [owner(line, t) for t in (0, 96, 10_000)] == ["UNKNOWN_INSIDE", "a", "a"]
+
+
+def test_the_end_of_time_does_not_overflow():
+    line = timeline(held("a", IP, -(2**70), 2**70))
+    both = np.array([np.iinfo(np.int64).min, np.iinfo(np.int64).max])
+    assert line.owners([IP, IP], both, 2**65).tolist() == [0, 0]
+
+
+# --- one address, several pods ----------------------------------------------------------------------------------------
+
+
+def test_an_address_taken_over_three_seconds_later():
+    line = timeline(held("a", IP, ns(0), ns(100)), held("b", IP, ns(103), None))
+    answers = [owner(line, t) for t in (50, 97.9, 98, 100, 101.5, 103, 105, 105.1, 200)]
+    assert answers == ["a", "a", *["AMBIGUOUS"] * 5, "b", "b"]
+
+
+def test_an_address_taken_over_much_later():
+    line = timeline(held("a", IP, ns(0), ns(100)), held("b", IP, ns(200), None))
+    answers = [owner(line, t) for t in (100, 105, 110, 190, 195, 200)]
+    assert answers == ["a", "a", "UNKNOWN_INSIDE", "UNKNOWN_INSIDE", "b", "b"]
+
+
+def test_without_a_guard_only_the_shared_instant_is_ambiguous():
+    line = timeline(held("a", IP, ns(0), ns(100)), held("b", IP, ns(100), None))
+    assert [owner(line, t, guard=0) for t in (99.999, 100, 100.001)] == ["a", "AMBIGUOUS", "b"]
+
+
+def test_two_owners_at_once_are_refused_and_told():
+    line = timeline(held("a", IP, ns(0)), held("b", IP, ns(50)))
+    assert [owner(line, t) for t in (10, 60)] == ["a", "AMBIGUOUS"]
+    assert [(d.code, d.subject) for d in line.diagnostics] == [("NPG210", IP)]
+    assert timeline(held("a", IP, ns(0), ns(60)), held("b", IP, ns(50))).diagnostics == ()
+
+
+def test_a_span_of_time_has_an_owner_only_if_it_is_the_same_all_along():
+    line = timeline(held("a", IP, ns(0), ns(100)), held("b", IP, ns(200), ns(300)), held("c", "10.1.0.8", ns(0), None))
+    first = np.array([ns(t) for t in (10, 90, 90, 210, 10, 120)])
+    last = np.array([ns(t) for t in (90, 120, 250, 300, 10_000, 180)])
+    addresses = [IP, IP, IP, IP, "10.1.0.8", IP]
+    wanted = [0, Owner.AMBIGUOUS, Owner.AMBIGUOUS, 1, 2, Owner.UNKNOWN_INSIDE]
+    assert line.owners_between(addresses, first, last, GUARD).tolist() == wanted
+
+
+# --- ends of every kind, from dumps -----------------------------------------------------------------------------------
+
+
+def answers(inventory, *times: float, address: str = IP) -> list[str]:
+    line = Timeline.build(inventory)
+    return [owner(line, t, address) for t in times]
+
+
+def test_a_completed_pod_frees_its_address():
+    done = {"phase": "Succeeded", "containerStatuses": [{"state": {"terminated": {"finishedAt": at(100)}}}]}
+    inventory = load(pod("job", IP, start=0, status=done), pod("web", IP, start=150))
+    assert answers(inventory, 50, 120, 200) == ["job", "UNKNOWN_INSIDE", "web"]
+
+
+def test_a_completed_pod_that_does_not_say_when_is_never_an_owner():
+    inventory = load(pod("job", IP, start=0, status={"phase": "Succeeded"}))
+    assert answers(inventory, 50, 10_000) == ["AMBIGUOUS", "AMBIGUOUS"]
+
+
+def test_a_pod_deleted_between_two_looks_is_sure_until_the_first():
+    inventory = load(listed(pod("a", IP, start=0), taken=100), listed(pod("b", "10.1.0.8", start=0), taken=200))
+    assert answers(inventory, 50, 100, 101, 200, 204, 206) == ["a", "a", *["AMBIGUOUS"] * 3, "UNKNOWN_INSIDE"]
+
+
+def test_a_pod_gone_before_the_last_look_still_resolves():
+    inventory = load(
+        listed(pod("a", IP, start=0, metadata={"uid": "a"}), taken=100),
+        listed(pod("b", IP, start=130, metadata={"uid": "b"}), taken=200),
+    )
+    assert answers(inventory, 50, 127, 150, 250) == ["a", "AMBIGUOUS", "AMBIGUOUS", "b"]
+
+
+def test_the_hosts_network_is_never_a_pod():
+    inventory = load(
+        node("n1", "192.168.0.1"),
+        pod("agent", "192.168.0.1", spec={"hostNetwork": True}, start=0),
+        pod("proxy", "192.168.0.2", status={"hostIP": "192.168.0.2"}, node="n2", start=0),
+    )
+    assert answers(inventory, 50, address="192.168.0.1") == ["NODE"]
+    assert answers(inventory, 50, address="192.168.0.2") == ["NODE"]
+    line = Timeline.build(inventory)
+    found = line.node_of("192.168.0.2")
+    assert found is not None
+    assert found.name == "n2"
+
+
+def test_both_families_of_a_pod():
+    inventory = load(pod("a", [IP, "fd00:1::7"], start=0))
+    assert answers(inventory, 50, address="fd00:1::7") == ["a"]
+    assert answers(inventory, 50, address="fd00:0001:0:0::0007") == ["a"]
+    assert answers(inventory, 50, address=f"::ffff:{IP}") == ["a"]
+
+
+def test_what_is_no_pod():
+    inventory = load(
+        node("n1", "192.168.0.1", "10.1.0.0/24"),
+        pod("a", "10.1.0.9", start=0),
+        pod("first", "10.1.0.1", start=0),
+        service(
+            "web",
+            {"app": "web"},
+            [{"port": 80}],
+            ip="10.96.0.20",
+            externalIPs=["203.0.113.5"],
+            status={"loadBalancer": {"ingress": [{"ip": "203.0.113.6"}, {"hostname": "x.example"}]}},
+        ),
+    )
+    line = Timeline.build(inventory)
+    wanted = {
+        "192.168.0.1": "NODE",
+        "10.1.0.0": "NODE",  # a VXLAN device
+        "10.1.0.1": "first",  # the bridge's address, were it not a pod's
+        "10.1.0.77": "UNKNOWN_INSIDE",
+        "10.96.0.20": "VIP",
+        "203.0.113.5": "VIP",
+        "203.0.113.6": "VIP",
+        "203.0.113.7": "OUTSIDE",
+        "2001:db8::1": "OUTSIDE",
+        "": "UNKNOWN_INSIDE",
+        "not an address": "UNKNOWN_INSIDE",
+    }
+    assert {address: owner(line, 50, address) for address in wanted} == wanted
+    assert line.owners([None, float("nan")], np.array([ns(50)] * 2), GUARD).tolist() == [-1, -1]
+    assert [s.name for s in line.services_of("203.0.113.6")] == ["web"]
+    assert line.services_of("203.0.113.7") == ()
+
+
+def test_an_address_that_is_a_pods_and_a_services_has_no_owner():
+    inventory = load(pod("a", IP, start=0), service("web", None, [{"port": 80}], externalIPs=[IP]))
+    assert answers(inventory, 50) == ["AMBIGUOUS"]
+
+
+# --- the law ----------------------------------------------------------------------------------------------------------
+
+ADDRESSES = ("10.1.0.1", "10.1.0.2", "fd00::1")
+
+
+@st.composite
+def lives(draw):
+    """Pods of few addresses and near times, so that they meet."""
+    count = draw(st.integers(0, 6))
+    pods = []
+    for index in range(count):
+        start = draw(st.none() | st.integers(0, 40))
+        end = draw(st.none() | st.integers(start or 0, 50))
+        unsure = draw(st.none() | st.integers(start or 0, end)) if end is not None else None
+        address = draw(st.sampled_from(ADDRESSES))
+        times = [None if t is None else ns(t) for t in (start, end, unsure)]
+        pods.append(held(f"p{index}", address, times[0], times[1], unsure_from=times[2]))
+    return pods
+
+
+def claimants(pods: list[Pod], address: str, time: int, guard: int) -> list[tuple[Pod, bool]]:
+    """Pods that may hold an address, and whether each surely does: the definition, one pod at a time."""
+    out = []
+    for each in pods:
+        if address not in map(str, each.addresses):
+            continue
+        after_start = each.started is None or time >= each.started - guard
+        before_end = each.ended is None or time <= each.ended + guard
+        if after_start and before_end:
+            out.append((each, each.unsure_from is None or time <= each.unsure_from))
+    return out
+
+
+def by_definition(pods: list[Pod], address: str, time: int, guard: int) -> str:
+    found = claimants(pods, address, time, guard)
+    if not found:
+        return "UNKNOWN_INSIDE"
+    (first, sure), *others = found
+    return first.name if sure and not others else "AMBIGUOUS"
+
+
+@given(lives(), st.integers(0, 8), st.lists(st.tuples(st.sampled_from(ADDRESSES), st.integers(-10, 70)), max_size=30))
+def test_answers_are_those_of_the_definition(pods, guard, questions):
+    inside = AddressSet.of(ipaddress.ip_network("10.1.0.0/24"), ipaddress.ip_network("fd00::/64"))
+    line = Timeline.build(Inventory(pods=tuple(pods), pod_ranges=inside))
+    times = np.array([ns(t) for _, t in questions], dtype=np.int64)
+    found = line.owners(np.array([a for a, _ in questions], dtype=object), times, guard * SECOND)
+    names = [pods[i].name if i >= 0 else Owner(i).name for i in found.tolist()]
+    assert names == [
+        by_definition(pods, a, t, guard * SECOND) for (a, _), t in zip(questions, times.tolist(), strict=True)
+    ]
+
+
+@given(lives(), st.integers(0, 5), st.sampled_from(ADDRESSES), st.integers(-10, 70), st.integers(0, 40))
+def test_a_span_agrees_with_all_its_instants(pods, guard, address, first, length):
+    inside = AddressSet.of(ipaddress.ip_network("10.1.0.0/24"), ipaddress.ip_network("fd00::/64"))
+    line = Timeline.build(Inventory(pods=tuple(pods), pod_ranges=inside))
+    span = range(ns(first), ns(first + length) + 1, SECOND // 2)
+    instants = set(line.owners([address] * len(span), np.array(span), guard * SECOND).tolist())
+    # Owners change a nanosecond after a border, so the grid has to hold these too.
+    borders = {
+        b + d
+        for p in pods
+        for b in (p.started, p.ended, p.unsure_from)
+        if b is not None
+        for d in (-guard * SECOND, guard * SECOND, 0)
+    }
+    more = [t for b in sorted(borders) for t in (b - 1, b, b + 1) if span[0] <= t <= span[-1]]
+    instants |= set(line.owners([address] * len(more), np.array(more, dtype=np.int64), guard * SECOND).tolist())
+    (found,) = line.owners_between([address], np.array([span[0]]), np.array([span[-1]]), guard * SECOND).tolist()
+    assert found == (instants.pop() if len(instants) == 1 else Owner.AMBIGUOUS)
+
+
+def test_no_wrong_owner_among_random_lives_with_reuse():
+    """Clocks of logs are wrong by up to the guard; the true owner is known from the simulation."""
+    rng = random.Random(20261122)
+    guard, pods, truth = 2.0, [], []
+    for number in range(60):
+        time = rng.uniform(0, 30)
+        for turn in range(12):
+            end = time + rng.expovariate(1 / 60)
+            name = f"p{number}-{turn}"
+            pods.append(held(name, f"10.1.0.{number}", ns(time), ns(end)))
+            truth += [(f"10.1.0.{number}", rng.uniform(time, end), name) for _ in range(20)]
+            time = end + rng.choice((0, 0.5, 3, 30))
+    line = timeline(*pods)
+    shown = [ns(t + rng.uniform(-guard, guard)) for _, t, _ in truth]
+    found = line.owners([a for a, _, _ in truth], np.array(shown), int(guard * SECOND)).tolist()
+    wrong = [i for i, index in enumerate(found) if index >= 0 and pods[index].name != truth[i][2]]
+    unknown = found.count(int(Owner.UNKNOWN_INSIDE))
+    ambiguous = found.count(int(Owner.AMBIGUOUS)) / len(found)
+    lives_of = {address: [p for p in pods if str(p.addresses[0]) == address] for address, _, _ in truth}
+    doubts = [
+        by_definition(lives_of[address], address, time, int(guard * SECOND)) == "AMBIGUOUS"
+        for (address, _, _), time in zip(truth, shown, strict=True)
+    ]
+    assert (wrong, unknown) == ([], 0)
+    assert ambiguous == sum(doubts) / len(found)
+    assert 0.05 < ambiguous < 0.15
+
+
+def test_questions_that_do_not_fit_together_are_bugs():
+    line = timeline(held("a", IP))
+    with pytest.raises(InvariantError):
+        line.owners([IP, IP], np.array([1]), GUARD)
+    with pytest.raises(InvariantError):
+        line.owners([IP], np.array([1]), -1)
