@@ -80,11 +80,11 @@ def resolve(flows: Flows, inventory: Inventory, config: Config) -> Resolved:
     pods = np.array([book.pod_index(p) for p in named], dtype=np.int64)
     lines = pd.DataFrame({"row": np.arange(len(frame)), "protocol": frame["protocol"].map(_protocol_code)})
     guard = int(config.guard_seconds * 1e9)
-    for end in ("src", "dst"):
-        at = codes[end]
+    for side in ("src", "dst"):
+        at = codes[side]
         party, pod = book.at(ends, at, static[at], frame, guard)
-        lines[end], lines[f"{end}_end"] = party, at
-        lines[f"{end}_pod"] = np.where(pod >= 0, pod, pods[at])
+        lines[side], lines[f"{side}_end"] = party, at
+        lines[f"{side}_pod"] = np.where(pod >= 0, pod, pods[at])
     lines["src_port"], lines["dst_port"] = _ports(frame["src_port"]), _ports(frame["dst_port"])
     lines["direction"] = frame["direction"]
     lines = _apply_backend(lines, frame, book, guard)
@@ -301,7 +301,8 @@ def _behind_vips(lines: pd.DataFrame, frame: pd.DataFrame, book: _Book) -> pd.Da
     candidates["time"] = frame["first_seen"].to_numpy()[candidates["row"].to_numpy()]
     candidates["hour"] = candidates["time"] // 3_600_000_000_000
     made: list[pd.DataFrame] = [lines.drop(candidates.index)]
-    for (dst, protocol, port, _), group in candidates.groupby(["dst", "protocol", "port", "hour"], sort=True):
+    for _, group in candidates.groupby(["dst", "protocol", "port", "hour"], sort=True):
+        dst, protocol, port = (int(group[c].iloc[0]) for c in ("dst", "protocol", "port"))
         found = _targets(book, book.parties[dst], protocol, port, int(group["time"].min()))
         if not found:
             made.append(group.assign(reason=REASON_CODE[Reason.NO_BACKEND]) if dst in vip_codes else group)

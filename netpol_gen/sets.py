@@ -212,7 +212,7 @@ class AddressSet:
                 interval = network_interval(item)
             else:
                 interval = (int(item), int(item))
-            (v4 if item.version == 4 else v6).append(interval)  # noqa: PLR2004 - the version number of the family
+            (v4 if item.version == 4 else v6).append(interval)
         return cls(merge_intervals(v4), merge_intervals(v6))
 
     @classmethod

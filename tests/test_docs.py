@@ -17,15 +17,15 @@ from netpol_gen.cli.main import app
 HEAD = """# Command line
 
 Made from `--help` by `make goldens`; a test compares it. Exit codes: 0 done, 1 the check that was asked for found
-something, 2 bad input or bad options, 3 a remote system said no. Data goes to stdout, messages to stderr, `-` is stdin or
-stdout. Nothing ever writes to a cluster.
+something, 2 bad input or bad options, 3 a remote system said no. Data goes to stdout, messages to stderr, `-` is stdin
+or stdout. Nothing ever writes to a cluster.
 
 Any option can stand in `netpol-gen.toml` (`--config`) under its long name, and so can:
 
 - `[names]`: policy names by workload, as `"namespace/Kind/name" = "policy-name"`
 - `[labels]`: labels that every written policy carries
-- `[[exclude]]`: accepted edges to set aside, with a `reason` and any of `src`, `dst` (`namespace/name` globs, or `world`,
-  `node`), `protocol`, `port`
+- `[[exclude]]`: accepted edges to set aside, with a `reason` and any of `src`, `dst` (`namespace/name` globs, or
+  `world`, `node`), `protocol`, `port`
 """
 
 
@@ -63,8 +63,8 @@ def demo(repository: Path, out: Path) -> str:
         check=True,
     )
     policy = (out / "backend" / "internal-port-restrict.yaml").read_text(encoding="utf-8")
-    shown = f"$ netpol-gen {command} --out policies\n{ran.stderr}\n$ cat policies/backend/internal-port-restrict.yaml\n{policy}"
-    return f"```console\n{shown.replace(str(out), 'policies')}```\n"
+    ran_text = f"$ netpol-gen {command} --out policies\n{ran.stderr.replace(str(out), 'policies')}"
+    return f"```console\n{ran_text}\n$ cat policies/backend/internal-port-restrict.yaml\n{policy}```\n"
 
 
 def test_readme_quotes_the_demo(repository: Path, update_goldens: bool, tmp_path: Path):
@@ -99,7 +99,8 @@ def test_notebooks_run_from_a_clean_kernel(path: Path):
     from nbclient import NotebookClient
 
     document = nbformat.read(path, as_version=4)
-    NotebookClient(document, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}).execute()
+    here = {"metadata": {"path": str(path.parent)}}
+    NotebookClient(document, timeout=300, kernel_name="python3", resources=here).execute()
     shown = [output for cell in document.cells for output in cell.get("outputs", [])]
     assert shown
     assert not [o for o in shown if o.output_type == "error"]

@@ -13,6 +13,7 @@ from netpol_gen.cli.output import put, say
 if TYPE_CHECKING:
     from netpol_gen.inventory import Inventory
     from netpol_gen.manifests import PolicySet
+    from netpol_gen.tiers import TierPolicy
 
 
 class ReportFormat(StrEnum):
@@ -271,6 +272,6 @@ def diff(
     return 0 if result.same else 1
 
 
-def _tiers(rules: PolicySet, held: Inventory) -> tuple[object, ...]:
+def _tiers(rules: PolicySet, held: Inventory) -> tuple[TierPolicy, ...]:
     """Cluster-wide policies: those among the policies, else those in force."""
     return rules.tiers or held.tiers

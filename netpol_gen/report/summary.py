@@ -30,10 +30,8 @@ def summary(plan: Plan, *, verbose: bool = False) -> str:
     """Text, ends with a newline."""
     accepted = plan.edges.accepted
     namespaces = {p.namespace for p in plan.policies}
-    parts = [
-        f"{count(len(plan.policies), 'policy', 'policies')} in {count(len(namespaces), 'namespace')} "
-        f"from {count(len(accepted), 'accepted edge')}\n"
-    ]
+    written = f"{count(len(plan.policies), 'policy', 'policies')} in {count(len(namespaces), 'namespace')}"
+    parts = [f"{written} from {count(len(accepted), 'accepted edge')}\n"]
     if plan.policies:
         parts.append(_policies(plan))
     parts.append(replay_text(plan.replay))
