@@ -58,7 +58,7 @@ def generate(
         synthesis.policies,
         synthesis.notes,
         synthesis.gaps,
-        tuple(sorted({*synthesis.diagnostics, *known.diagnostics, *blocked, *_denied_today(edges)})),
+        tuple(sorted({*synthesis.diagnostics, *known.diagnostics, *blocked, *_denied_today(edges), *_unknowable(edges)})),
         edges,
         proof,
         in_force,
@@ -121,7 +121,7 @@ def _without_blocked(
             blocked.add((workload, direction))
             other = edge.src if direction is Direction.INGRESS else edge.dst
             text = f"{direction} stays open: no NetworkPolicy rule can name {other}, which was seen on port {edge.port}"
-            messages.add(Diagnostic("NPG310", str(workload), text, Severity.WARNING))
+            messages.add(Diagnostic("NPG402", str(workload), text, Severity.WARNING))
             gaps.add(Gap(workload, direction, text))
 
 
@@ -180,6 +180,17 @@ def _replaced(
         if chosen and all((id(p), d) in covered for p in chosen for d in policy.policy_types):
             out.add(policy.ref)
     return frozenset(out)
+
+
+def _unknowable(edges: Edges) -> tuple[Diagnostic, ...]:
+    """What cannot be known from flows alone."""
+    if any(not pod.observed for pod in edges.inventory.pods) or not edges.observations:
+        return ()
+    text = (
+        "no object dump was given (-i): owners are told from pod names and labels, selectors are checked only against "
+        "the pods seen, Services and node addresses are not known, and workloads without flows are not listed"
+    )
+    return (Diagnostic("NPG101", "inventory", text),)
 
 
 def _denied_today(edges: Edges) -> tuple[Diagnostic, ...]:
