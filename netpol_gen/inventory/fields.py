@@ -31,7 +31,14 @@ class Fields:
     """A mapping within a manifest, and where it is. A missing field and a null are the same, as for the API server."""
 
     data: Mapping[str, Any]
-    place: Place
+    document: Place
+    path: tuple[str, ...] = ()
+    """From the document to here. Joined only when there is something to say about it."""
+
+    @property
+    def place(self) -> Place:
+        """Where this mapping is."""
+        return self.document.at(".".join(self.path)) if self.path else self.document
 
     def at(self, key: str) -> Place:
         """The place of a field."""
@@ -41,10 +48,10 @@ class Fields:
         """A mapping, empty if it is missing."""
         value = self.data.get(key)
         if value is None:
-            return Fields({}, self.place)
+            return Fields({}, self.document, (*self.path, key))
         if not isinstance(value, dict):
             raise self.wrong(key, "a mapping")
-        return Fields(value, self.at(key))
+        return Fields(value, self.document, (*self.path, key))
 
     def each(self, key: str) -> list[Fields]:
         """A list of mappings, empty if it is missing."""
@@ -53,7 +60,7 @@ class Fields:
             return []
         if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
             raise self.wrong(key, "a list of mappings")
-        return [Fields(item, self.at(f"{key}[{i}]")) for i, item in enumerate(value)]
+        return [Fields(item, self.document, (*self.path, f"{key}[{i}]")) for i, item in enumerate(value)]
 
     def texts(self, key: str) -> list[str]:
         """A list of strings, empty if it is missing."""
@@ -129,17 +136,26 @@ class Memo:
     labels: dict[Labels, Labels] = field(default_factory=dict)
     times: dict[str, int] = field(default_factory=dict)
 
-    def address(self, text: str, place: Place) -> Address:
-        """An address in canonical form: IPv4-mapped IPv6 as IPv4."""
+    def address(self, data: Fields, key: str) -> Address | None:
+        """An address in canonical form, `None` if it is missing."""
+        text = data.text(key)
+        return self._address(text, data, key) if text else None
+
+    def each_address(self, data: Fields, key: str) -> list[Address]:
+        """A list of addresses."""
+        return [self._address(text, data, key) for text in data.texts(key)]
+
+    def _address(self, text: str, data: Fields, key: str) -> Address:
+        """IPv4-mapped IPv6 is IPv4."""
         found = self.addresses.get(text)
         if found is None:
             try:
                 parsed = ipaddress.ip_address(text)
             except ValueError:
-                raise InputError(f"{printable(text)} is not an address", place) from None
+                raise InputError(f"{printable(text)} is not an address", data.at(key)) from None
             if isinstance(parsed, ipaddress.IPv6Address):
                 if parsed.scope_id is not None:
-                    raise InputError(f"{printable(text)} has a zone", place)
+                    raise InputError(f"{printable(text)} has a zone", data.at(key))
                 parsed = parsed.ipv4_mapped or parsed
             found = self.addresses[text] = parsed
         return found

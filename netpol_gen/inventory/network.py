@@ -56,9 +56,9 @@ def parse_node(manifest: Manifest, context: Context) -> Node:
     top = Fields(manifest.data, manifest.place)
     metadata, spec, memo = top.sub("metadata"), top.sub("spec"), context.memo
     addresses = [
-        memo.address(entry.text("address"), entry.at("address"))
+        address
         for entry in top.sub("status").each("addresses")
-        if entry.text("type") in _NODE_ADDRESSES
+        if entry.text("type") in _NODE_ADDRESSES and (address := memo.address(entry, "address")) is not None
     ]
     cidrs = [parse_network(text, spec.at("podCIDRs")) for text in spec.texts("podCIDRs")]
     if text := spec.text("podCIDR"):
@@ -67,7 +67,7 @@ def parse_node(manifest: Manifest, context: Context) -> Node:
     bridged = not any(key.startswith(_OWN_IPAM) for key in annotations.data)
     cidrs += _ovn_subnets(annotations)
     distinct = tuple(dict.fromkeys(cidrs))
-    inner = [memo.address(annotations.text(k), annotations.at(k)) for k in _TUNNELS if annotations.text(k)]
+    inner = [address for k in _TUNNELS if (address := memo.address(annotations, k)) is not None]
     if bridged:
         inner += [address for cidr in distinct for address in _bridge(cidr)]
     return Node(
@@ -100,11 +100,14 @@ def parse_service(manifest: Manifest, context: Context) -> Service:
     """A Service."""
     top = Fields(manifest.data, manifest.place)
     metadata, spec = top.sub("metadata"), top.sub("spec")
-    ips = [spec.text("clusterIP"), *spec.texts("clusterIPs")]
-    cluster_ips = [context.memo.address(ip, spec.at("clusterIPs")) for ip in ips if ip not in ("", "None")]
-    external = [context.memo.address(ip, spec.at("externalIPs")) for ip in spec.texts("externalIPs")]
+    memo, cluster_ips = context.memo, []
+    if spec.text("clusterIP") not in ("", "None"):
+        cluster_ips = [ip for ip in (memo.address(spec, "clusterIP"),) if ip is not None]
+    if "None" not in spec.texts("clusterIPs"):
+        cluster_ips += memo.each_address(spec, "clusterIPs")
+    external = memo.each_address(spec, "externalIPs")
     ingress = top.sub("status").sub("loadBalancer").each("ingress")
-    external += [context.memo.address(entry.text("ip"), entry.at("ip")) for entry in ingress if entry.text("ip")]
+    external += [ip for entry in ingress if (ip := memo.address(entry, "ip")) is not None]
     return Service(
         context.namespace(metadata),
         metadata.name(),
@@ -143,8 +146,7 @@ def parse_slice(manifest: Manifest, context: Context) -> Endpoints:
     for endpoint in top.each("endpoints") if top.text("addressType") != "FQDN" else []:
         pod = _target_pod(endpoint, namespace)
         ready = endpoint.sub("conditions").data.get("ready") is not False
-        for text in endpoint.texts("addresses"):
-            address = context.memo.address(text, endpoint.at("addresses"))
+        for address in context.memo.each_address(endpoint, "addresses"):
             backends += [
                 Backend(service, port.text("name"), port.protocol(), number, address, pod, ready)
                 for port in top.each("ports")
@@ -164,8 +166,9 @@ def parse_endpoints(manifest: Manifest, context: Context) -> Endpoints:
         ports = [(p.text("name"), p.protocol(), n) for p in subset.each("ports") if (n := p.port("port")) is not None]
         for key, ready in (("addresses", True), ("notReadyAddresses", False)):
             for entry in subset.each(key):
-                address = context.memo.address(entry.text("ip"), entry.at("ip"))
-                pod = _target_pod(entry, namespace)
+                address, pod = context.memo.address(entry, "ip"), _target_pod(entry, namespace)
+                if address is None:
+                    raise InputError("no address", entry.at("ip"))
                 backends += [Backend(service, n, protocol, p, address, pod, ready) for n, protocol, p in ports]
     return Endpoints(namespace, name, service, tuple(backends), slice=False)
 

@@ -97,11 +97,9 @@ def parse_pod(manifest: Manifest, context: Context) -> SeenPod:
 
 def _addresses(status: Fields, single: str, several: str, memo: Memo) -> tuple[Address, ...]:
     found: dict[Address, None] = {}
-    if text := status.text(single):
-        found[memo.address(text, status.at(single))] = None
-    for entry in status.each(several):
-        if text := entry.text("ip"):
-            found[memo.address(text, entry.at("ip"))] = None
+    for address in (memo.address(status, single), *(memo.address(entry, "ip") for entry in status.each(several))):
+        if address is not None:
+            found[address] = None
     return tuple(found)
 
 

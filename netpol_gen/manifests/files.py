@@ -32,7 +32,7 @@ _ZSTD = b"\x28\xb5\x2f\xfd"
 _PEEK = 65536
 _CHUNK = 2**20
 _JSON = re.compile(rb"\s*[{\[]\s*[\"{\[}\]]")
-_MARKER = re.compile(rb"^---", re.MULTILINE)
+_MARKER = b"---"
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -138,7 +138,7 @@ def _parsed(stream: IO[bytes], path: str) -> Iterator[Document]:
         return
     content = _all(stream, path)
     # A line that starts with dashes cannot be inside JSON: these are JSON documents in a YAML stream.
-    if _MARKER.search(content):
+    if content.startswith(_MARKER) or b"\n" + _MARKER in content:
         yield from yaml_documents(io.BytesIO(content), path)
     else:
         yield from json_documents(content, path)

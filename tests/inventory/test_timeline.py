@@ -275,7 +275,9 @@ def test_no_wrong_owner_among_random_lives_with_reuse():
     wrong = [i for i, index in enumerate(found) if index >= 0 and pods[index].name != truth[i][2]]
     unknown = found.count(int(Owner.UNKNOWN_INSIDE))
     ambiguous = found.count(int(Owner.AMBIGUOUS)) / len(found)
-    lives_of = {address: [p for p in pods if str(p.addresses[0]) == address] for address, _, _ in truth}
+    lives_of: dict[str, list[Pod]] = {}
+    for each in pods:
+        lives_of.setdefault(str(each.addresses[0]), []).append(each)
     doubts = [
         by_definition(lives_of[address], address, time, int(guard * SECOND)) == "AMBIGUOUS"
         for (address, _, _), time in zip(truth, shown, strict=True)
