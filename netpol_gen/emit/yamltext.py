@@ -13,20 +13,30 @@ from typing import Any
 
 import yaml
 
+try:
+    # libyaml writes the same text and is several times faster; not every platform's wheel has it.
+    from yaml import CSafeDumper as SafeDumper
+    from yaml import CSafeLoader as SafeLoader
+except ImportError:  # pragma: no cover - depends on the platform
+    from yaml import SafeDumper, SafeLoader  # type: ignore[assignment]
+
+WIDTH = 1 << 20
+"""No value is longer: lines are never folded."""
+
 # What begins with a letter or an underscore is a word in all versions, apart from these.
 _BARE = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
 _CIDR4 = re.compile(r"\d{1,3}(\.\d{1,3}){3}/\d{1,2}")
 _WORDS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null", "nan", "inf", "infinity"})
 
 
-class _Dumper(yaml.SafeDumper):
+class _Dumper(SafeDumper):
     """Block style, no aliases, strings quoted unless they are plainly words."""
 
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
         return True
 
 
-def _string(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+def _string(dumper: SafeDumper, value: str) -> yaml.ScalarNode:
     bare = (_BARE.fullmatch(value) and value.lower() not in _WORDS) or _CIDR4.fullmatch(value)
     return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=None if bare else '"')
 
@@ -38,7 +48,7 @@ class DuplicateKeyError(yaml.YAMLError):
     """A mapping with a key twice: the last one wins in some readers, others refuse."""
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(SafeLoader):
     """As kubectl does, refuses a key that comes twice."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:  # noqa: FBT001, FBT002
@@ -50,9 +60,7 @@ class _Loader(yaml.SafeLoader):
 
 def dump(value: Any) -> str:
     """Plain data as block YAML, without a newline at its end. Mappings keep their order."""
-    text = yaml.dump(
-        value, Dumper=_Dumper, sort_keys=False, default_flow_style=False, width=10_000, allow_unicode=False
-    )
+    text = yaml.dump(value, Dumper=_Dumper, sort_keys=False, default_flow_style=False, width=WIDTH, allow_unicode=False)
     # A lone scalar comes with an end-of-document mark.
     return text.removesuffix("\n...\n").removesuffix("\n")
 

@@ -14,7 +14,7 @@ from typing import Literal, TypeVar
 from netpol_gen.config import Cni
 from netpol_gen.model import Protocol
 from netpol_gen.policy import IPBlock, Peer, PolicyPort
-from netpol_gen.sets import AddressSet
+from netpol_gen.sets import AddressSet, Network
 from netpol_gen.synthesize.cover import Cover, cover
 from netpol_gen.synthesize.drafts import Draft, merged
 
@@ -63,6 +63,33 @@ def _cover(drafts: Drafts, limits: Limits) -> Drafts:
     return _covered(drafts, limits) if limits.extra_addresses > 0 else drafts
 
 
+def _within(drafts: Drafts, _limits: Limits) -> Drafts:
+    """A CIDR inside another one on the same port says nothing more: a node's address among those of all nodes."""
+    out: list[Draft] = []
+    for ports, same in _grouped(drafts, lambda d: d.ports).items():
+        out += [d for d in same if _cidr(d) is None]
+        blocks = sorted((d for d in same if _cidr(d) is not None), key=lambda d: d.peers[0].key)
+        kept: list[list[Draft]] = []
+        last = -1, -1
+        for draft in blocks:
+            cidr = _cidr(draft)
+            end = (cidr.version, int(cidr.broadcast_address)) if cidr is not None else last
+            # In this order a CIDR comes after those that hold it, and CIDRs never overlap in part.
+            if kept and end <= last:
+                kept[-1].append(draft)
+            else:
+                kept.append([draft])
+                last = end
+        out += [merged(group, group[0].peers, ports) for group in kept]
+    return tuple(out)
+
+
+def _cidr(draft: Draft) -> Network | None:
+    """The CIDR of a draft of one peer; none for pods and for a CIDR with exceptions."""
+    block = draft.peers[0].ip_block
+    return None if block is None or block.except_ else block.cidr
+
+
 def _ports_of_a_peer(drafts: Drafts, _limits: Limits) -> Drafts:
     """Rules with the same peers become one."""
     groups = _grouped(drafts, lambda d: d.peers)
@@ -86,6 +113,7 @@ PASSES: tuple[Pass, ...] = (
     Pass("cells", "same", _cells),
     Pass("prefixes", "same", _prefixes),
     Pass("cover", "wider", _cover),
+    Pass("within", "same", _within),
     Pass("ports-of-a-peer", "same", _ports_of_a_peer),
     Pass("peers-of-ports", "same", _peers_of_ports),
     Pass("ranges", "same", _ranges),

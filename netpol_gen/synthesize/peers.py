@@ -316,8 +316,9 @@ def _blocks(addresses: AddressSet) -> tuple[Peer, ...]:
 
 def addresses_of(peers: Iterable[Peer]) -> AddressSet:
     """What the ipBlocks among some peers cover."""
-    out = AddressSet()
-    for peer in peers:
-        if peer.ip_block is not None:
-            out |= peer.ip_block.addresses
+    blocks = [peer.ip_block for peer in peers if peer.ip_block is not None]
+    out = AddressSet.of(*(b.cidr for b in blocks if not b.except_))
+    for block in blocks:
+        if block.except_:
+            out |= block.addresses
     return out

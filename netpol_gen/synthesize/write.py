@@ -30,6 +30,9 @@ NOTHING_SEEN = "nothing was seen in this direction"
 NOTHING_NAMED = "no rule can be written for anything that was seen: {}"
 SHARED_IDLE = "its labels are also those of {}, for which no rule is to be written in this direction"
 
+MANY_BLOCKS = 10
+"""From so many ipBlocks in one rule on, the reader is told how to get fewer."""
+
 
 def synthesize(
     edges: Mapping[Edge, Evidence], inventory: Inventory, config: Config, *, wanted: Wanted | None = None
@@ -90,7 +93,7 @@ class _Writer:
 
     def _sort_edges(self, edges: Iterable[Edge], wanted: Wanted | None) -> None:
         asked = None if wanted is None else frozenset(wanted)
-        for edge in sorted(edges):
+        for edge in sorted(edges, key=lambda e: e.key):
             for direction, own, other in (
                 (Direction.INGRESS, edge.dst, edge.src),
                 (Direction.EGRESS, edge.src, edge.dst),
@@ -257,7 +260,8 @@ class _Writer:
                 size = addresses_of(blocks).size
                 ports = ", ".join(f"{p.protocol} {p.port}" for p in draft.ports)
                 text = f"{direction} {ports}: {len(seen)} addresses outside observed, {size} admitted by {len(blocks)}"
-                self.say("NPG320", policy.ref, f"{text} ipBlock{'s' * (len(blocks) != 1)}", Severity.INFO)
+                hint = " (--max-extra-addresses gives fewer)" if len(blocks) >= MANY_BLOCKS else ""
+                self.say("NPG320", policy.ref, f"{text} ipBlock{'s' * (len(blocks) != 1)}{hint}", Severity.INFO)
 
     # --- what is not isolated ---
 
@@ -329,8 +333,8 @@ def _note(policy: NetworkPolicy, direction: Direction, index: int, draft: Draft)
         policy.ref,
         direction,
         index,
-        tuple(sorted(draft.edges)),
+        tuple(sorted(draft.edges, key=lambda e: e.key)),
         "; ".join(sorted(draft.why)),
         "; ".join(sorted(draft.widened)),
-        tuple(sorted(draft.inferred - draft.edges)),
+        tuple(sorted(draft.inferred - draft.edges, key=lambda e: e.key)),
     )

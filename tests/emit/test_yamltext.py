@@ -7,6 +7,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from netpol_gen.emit import yamltext
 from netpol_gen.emit.yamltext import DuplicateKeyError, dump, load, same
 
 PLAIN = st.recursive(
@@ -88,3 +89,31 @@ def test_unlike(a, b):
 
 def test_alike_in_any_order():
     assert same({"a": 1, "b": [2]}, {"b": [2], "a": 1})
+
+
+class _Pure(yaml.SafeDumper):
+    def ignore_aliases(self, _data):
+        return True
+
+
+_Pure.add_representer(str, yamltext._string)
+
+
+# What a manifest holds: keys are never empty, text is ASCII.
+_KEYS = st.from_regex(r"([a-z0-9.-]{1,250}/)?[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?", fullmatch=True)
+_MANIFEST = st.recursive(
+    st.one_of(st.integers(0, 65535), st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=80)),
+    lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(_KEYS, inner, max_size=4)),
+    max_leaves=20,
+)
+
+
+@given(_MANIFEST)
+def test_the_same_bytes_without_libyaml(value):
+    pure = yaml.dump([value], Dumper=_Pure, sort_keys=False, default_flow_style=False, width=yamltext.WIDTH)
+    assert dump([value]) == pure.removesuffix("\n")
+
+
+def test_long_text_stays_on_its_line():
+    long = "word " * 4000
+    assert "\n" not in dump({"v": long})

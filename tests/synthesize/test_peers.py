@@ -219,3 +219,21 @@ def test_a_host_network_peer_acts_as_its_nodes():
     lines, found = rules(made, edge("shop/DaemonSet/agent", "shop/web", 8080))
     assert lines == ["from 172.18.0.2/31 : TCP http"]
     assert "NPG314" in codes(found)
+
+
+# --- addresses within others ---
+
+
+def test_an_address_among_those_of_all_nodes_says_nothing_more():
+    made = cluster()
+    made.api_server = frozenset({(address("172.18.0.2"), 6443)})
+    edges = edge(node("172.18.0.3"), "shop/web", 8080), edge(API, "shop/web", 8080), edge(API, "shop/web", 9443)
+    lines, found = rules(made, *edges)
+    assert lines == ["from 172.18.0.2/31 : TCP http", "from 172.18.0.2/32 : TCP 9443"]
+    assert set(found.notes[0].edges) == set(edges[:2])
+
+
+def test_many_blocks_come_with_advice():
+    edges = [edge("shop/web", world(f"203.0.113.{n}"), 443) for n in range(1, 40, 3)]
+    (said,) = [d.message for d in rules(cluster(), *edges)[1].diagnostics if d.code == "NPG320"]
+    assert said.endswith("(--max-extra-addresses gives fewer)")
