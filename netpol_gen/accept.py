@@ -74,7 +74,9 @@ def _incomplete(
     config: Config,
     shows_answers: bool,  # noqa: FBT001
 ) -> Reason | None:
-    """Whether the call never came about."""
+    """Whether the call never came about, or was somebody else's."""
+    if _answers_to_a_proxy(edge, signals):
+        return Reason.UNKNOWN_PARTY
     if signals & (Signal.SERVER_DATA | Signal.CLIENT_DATA | Signal.L7) and signals.answered:
         return None
     if edge in denied:
@@ -91,6 +93,16 @@ def _incomplete(
         # One-way UDP (statsd, syslog, traps) is real where somebody declares the port.
         return None if _declares(edge.dst, edge.protocol, edge.port, inventory) else Reason.UNANSWERED
     return None if signals & Signal.CLIENT_DATA else Reason.UNANSWERED
+
+
+def _answers_to_a_proxy(edge: Edge, signals: Signal) -> bool:
+    """Whether only answers to a node were seen: where Cilium's proxy is in between, they have the node's identity.
+
+    The call itself is recorded under its true client's. A node's own call is seen where it arrives.
+    """
+    from_node = isinstance(edge.src, External) and edge.src.kind is ExternalKind.NODE
+    called = Signal.SYN | Signal.CLIENT_DATA | Signal.L7 | Signal.POLICY_VERDICT | Signal.SAMPLED
+    return from_node and bool(signals & Signal.TRACE) and not signals & called
 
 
 def _probe_of_own_node(edge: Edge) -> bool:

@@ -108,6 +108,15 @@ class _Parts:
                 out[group].update(items)
         return [tuple(sorted(s)[:limit]) for s in out]
 
+    def _signals(self) -> np.ndarray:
+        """Where a row was turned round, what its reader took for the client's data was the server's."""
+        values = self._column("signals").astype(np.int64)
+        client, server = int(Signal.CLIENT_DATA), int(Signal.SERVER_DATA)
+        turned = values & ~(client | server)
+        turned |= np.where(values & client, server, 0) | np.where(values & server, client, 0)
+        result: np.ndarray = np.where(self._lines["flipped"].to_numpy(), turned, values)
+        return result
+
     def _hours(self) -> list[tuple[int, ...]]:
         import pyarrow as pa  # noqa: PLC0415 - not needed to import this module
         import pyarrow.compute as pc  # noqa: PLC0415
@@ -158,7 +167,7 @@ class _Parts:
         first = self._extreme(np.minimum, self._column("first_seen"), np.iinfo(np.int64).max)
         last = self._extreme(np.maximum, self._column("last_seen"), np.iinfo(np.int64).min)
         rank = self._extreme(np.minimum, self._lines["evidence"].to_numpy(), np.iinfo(np.int64).max)
-        signals = self._extreme(np.bitwise_or, self._column("signals"), 0)
+        signals = self._extreme(np.bitwise_or, self._signals(), 0)
         nodes = self._table.column("nodes").to_pylist()
         octets, packets, hours = self._optional_sum("bytes"), self._optional_sum("packets"), self._hours()
         node_sets = self._sets([nodes[r] for r in self._row.tolist()], _MAX_LISTED)

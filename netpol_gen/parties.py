@@ -1,0 +1,166 @@
+"""The parties of a run by code, and the ways from what a record says of an end to its party."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from netpol_gen.direction import port_key
+from netpol_gen.identity import Facts
+from netpol_gen.inventory import Inventory
+from netpol_gen.inventory.objects import Pod
+from netpol_gen.inventory.timeline import Owner, Timeline
+from netpol_gen.model import External, ExternalKind, Party, Protocol
+from netpol_gen.sets import AddressSet
+
+END = ("ip", "namespace", "pod", "labels", "workload", "entities", "uid")
+"""What a flow table says of an end: the names of its columns without `src_` or `dst_`."""
+_ENTITIES = END.index("entities")
+PROTOCOLS = tuple(Protocol)
+_PRIVATE = AddressSet.of(
+    *map(ipaddress.ip_network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7"))
+)
+AMBIGUOUS = -2
+"""Party code of an address whose holder cannot be told."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Vip:
+    """A Service's address, not yet resolved to what stands behind it."""
+
+    address: str
+
+
+class Book:
+    """Parties by code, and the ways from an end to its party."""
+
+    def __init__(self, inventory: Inventory, timeline: Timeline) -> None:
+        self.inventory = inventory
+        self.timeline = timeline
+        self.parties: list[Party | Vip] = []
+        self._codes: dict[Party | Vip, int] = {}
+        self._pod_party = np.array([self.code(self.party_of(pod)) for pod in inventory.pods], dtype=np.int64)
+        self._pod_index = {_pod_key(pod): i for i, pod in enumerate(inventory.pods)}
+        held = (a for s in inventory.services for a in (*s.cluster_ips, *s.external_ips))
+        self.vips = {text: self.code(Vip(text)) for text in map(str, held)}
+        """Codes of the addresses of Services."""
+
+    def code(self, party: Party | Vip) -> int:
+        """The code of a party, a new one if need be."""
+        if party not in self._codes:
+            self._codes[party] = len(self.parties)
+            self.parties.append(party)
+        return self._codes[party]
+
+    def pod_index(self, pod: Pod | None) -> int:
+        """Index into the inventory's pods, -1 for none."""
+        return -1 if pod is None else self._pod_index.get(_pod_key(pod), -1)
+
+    def party_of(self, pod: Pod) -> Party:
+        """The pod's workload, or its node if it shares the node's network."""
+        if pod.host_network:
+            # No podSelector matches it: it is its node (semantics 4.1 no. 17).
+            return External(ExternalKind.NODE, str(pod.addresses[0]) if pod.addresses else "")
+        return pod.workload
+
+    def static(self, end: tuple[str, ...], fact: Facts, pod: Pod | None) -> int:
+        """The party's code where it does not depend on time, else -1 (look the address up)."""
+        address = end[0]
+        if pod is not None:
+            return self.code(self.party_of(pod))
+        entities = fact.entities
+        if "host" in entities and "remote-node" not in entities:
+            return self.code(External(ExternalKind.OWN_NODE, address))
+        if "kube-apiserver" in entities:
+            return self.code(External(ExternalKind.API_SERVER, address))
+        if "remote-node" in entities:
+            return self.code(External(ExternalKind.NODE, self.node_address(address)))
+        if "ingress" in entities:
+            return self.code(External(ExternalKind.INGRESS_PROXY, address))
+        if not address:
+            kind = ExternalKind.WORLD if any(e.startswith("world") for e in entities) else ExternalKind.UNKNOWN
+            return self.code(External(kind))
+        return -1
+
+    def node_address(self, address: str) -> str:
+        """The node's own address where the record shows another of its addresses (router, tunnel)."""
+        node = self.timeline.node_of(ipaddress.ip_address(address)) if address else None
+        return str(node.addresses[0]) if node is not None and node.addresses else address
+
+    def at(
+        self, ends: Sequence[tuple[str, ...]], at: np.ndarray, static: np.ndarray, frame: pd.DataFrame, guard: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Party code (`AMBIGUOUS`: the address changed hands too close to the flow) and pod index per row."""
+        out, pods = static.copy(), np.full(len(static), -1, dtype=np.int64)
+        todo = np.flatnonzero(static < 0)
+        if len(todo):
+            addresses = np.array([end[0] for end in ends], dtype=object)[at[todo]]
+            out[todo], pods[todo] = self.by_address(addresses, frame.iloc[todo], guard)
+            outside = np.array(["world" in end[_ENTITIES] for end in ends], dtype=bool)[at[todo]]
+            out[todo] = np.where(outside, out[todo], self._unless_private(out[todo]))
+        return out, pods
+
+    def _unless_private(self, codes: np.ndarray) -> np.ndarray:
+        """The world at a private address is nobody known, where neither the source nor any pod range says more."""
+        out = codes.copy()
+        for code in np.unique(codes[codes >= 0]).tolist():
+            party = self.parties[code]
+            if isinstance(party, External) and party.kind is ExternalKind.WORLD:
+                address, ranges = ipaddress.ip_address(party.address), self.inventory.pod_ranges
+                if address in _PRIVATE and not (ranges.v4 if address.version == 4 else ranges.v6):
+                    out[codes == code] = self.code(External(ExternalKind.UNKNOWN, party.address))
+        return out
+
+    def by_address(self, addresses: np.ndarray, frame: pd.DataFrame, guard: int) -> tuple[np.ndarray, np.ndarray]:
+        """Owners of addresses over each row's whole time span: party code and pod index."""
+        first, last = frame["first_seen"].to_numpy(), frame["last_seen"].to_numpy()
+        owner = self.timeline.owners_between(addresses, first, last, guard)
+        out = np.full(len(owner), AMBIGUOUS, dtype=np.int64)
+        pods = owner >= 0
+        out[pods] = self._pod_party[owner[pods]]
+        for value in (Owner.UNKNOWN_INSIDE, Owner.NODE, Owner.VIP, Owner.OUTSIDE):
+            mask = owner == int(value)
+            text, inverse = np.unique(addresses[mask].astype(str), return_inverse=True)
+            made = np.array([self.code(self._address_party(Owner(value), a)) for a in text], dtype=np.int64)
+            out[mask] = made[inverse]
+        return out, np.where(pods, owner, -1)
+
+    def _address_party(self, owner: Owner, address: str) -> Party | Vip:
+        ip = ipaddress.ip_address(address)
+        if any(ip == known for known, _ in self.inventory.api_server):
+            return External(ExternalKind.API_SERVER, address)
+        match owner:
+            case Owner.VIP:
+                return Vip(address)
+            case Owner.NODE:
+                return External(ExternalKind.NODE, self.node_address(address))
+            case Owner.OUTSIDE:
+                return External(ExternalKind.WORLD, address)
+            case _:
+                return External(ExternalKind.UNKNOWN, address)
+
+    def listening(self) -> np.ndarray:
+        """Keys of the ports that parties declare or that Services lead to."""
+        keys: set[tuple[int, int, int]] = set()
+        for pod in self.inventory.pods:
+            owner = self.code(self.party_of(pod))
+            keys |= {(owner, PROTOCOLS.index(p.protocol), p.number) for p in pod.ports}
+        for service in self.inventory.services:
+            for address in (*service.cluster_ips, *service.external_ips):
+                vip = self.code(Vip(str(address)))
+                keys |= {(vip, PROTOCOLS.index(p.protocol), p.port) for p in service.ports}
+        for backend in self.inventory.backends:
+            namespace, _, name = backend.pod.partition("/")
+            target = self.inventory.pod(namespace, name) if backend.pod else None
+            if target is not None:
+                keys.add((self.code(self.party_of(target)), PROTOCOLS.index(backend.protocol), backend.port))
+        table = np.array(sorted(keys), dtype=np.int64).reshape(-1, 3)
+        return port_key(table[:, 0], table[:, 1], table[:, 2])
+
+
+def _pod_key(pod: Pod) -> tuple[str, str, str, int]:
+    return (pod.namespace, pod.name, pod.uid, pod.started or 0)
