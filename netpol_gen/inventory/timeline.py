@@ -115,7 +115,8 @@ class Timeline:
     def owners(self, addresses: Iterable[Any], times: Int64, guard_ns: int) -> Int32:
         """Owner of `addresses[i]` at `times[i]` (nanoseconds since the epoch): a pod's index or an `Owner`.
 
-        Addresses are text; the same text is parsed once. What is no address is `UNKNOWN_INSIDE`.
+        Addresses are text (or ASCII bytes, or `ipaddress` values), each distinct one parsed once. What is no address is
+        `UNKNOWN_INSIDE`.
         """
         return self.owners_between(addresses, times, times, guard_ns)
 
@@ -178,7 +179,8 @@ def _parse(item: Any) -> Address | None:
     if isinstance(item, ipaddress.IPv4Address):
         return item
     try:
-        address = item if isinstance(item, ipaddress.IPv6Address) else ipaddress.ip_address(str(item))
+        text = item.decode("ascii", "replace") if isinstance(item, bytes) else str(item)
+        address = item if isinstance(item, ipaddress.IPv6Address) else ipaddress.ip_address(text)
     except ValueError:
         return None
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None

@@ -138,11 +138,18 @@ def test_the_hosts_network_is_never_a_pod():
     assert found.name == "n2"
 
 
+def test_a_host_network_pod_of_an_unknown_node_is_no_owner_either():
+    assert owner(timeline(held("agent", "192.168.0.9", host_network=True)), 50, "192.168.0.9") == "OUTSIDE"
+
+
 def test_both_families_of_a_pod():
     inventory = load(pod("a", [IP, "fd00:1::7"], start=0))
     assert answers(inventory, 50, address="fd00:1::7") == ["a"]
     assert answers(inventory, 50, address="fd00:0001:0:0::0007") == ["a"]
     assert answers(inventory, 50, address=f"::ffff:{IP}") == ["a"]
+    line = Timeline.build(inventory)
+    forms = [IP, IP.encode(), ipaddress.ip_address(IP), ipaddress.ip_address("fd00:1::7")]
+    assert line.owners(forms, np.array([ns(50)] * 4), GUARD).tolist() == [0] * 4
 
 
 def test_what_is_no_pod():
@@ -225,16 +232,24 @@ def by_definition(pods: list[Pod], address: str, time: int, guard: int) -> str:
     return first.name if sure and not others else "AMBIGUOUS"
 
 
-@given(lives(), st.integers(0, 8), st.lists(st.tuples(st.sampled_from(ADDRESSES), st.integers(-10, 70)), max_size=30))
+@given(
+    lives(),
+    st.integers(0, 8),
+    st.lists(
+        st.tuples(st.sampled_from(ADDRESSES), st.integers(-10, 70), st.sampled_from((-1, 0, 1))),
+        min_size=20,
+        max_size=40,
+    ),
+)
 def test_answers_are_those_of_the_definition(pods, guard, questions):
     inside = AddressSet.of(ipaddress.ip_network("10.1.0.0/24"), ipaddress.ip_network("fd00::/64"))
     line = Timeline.build(Inventory(pods=tuple(pods), pod_ranges=inside))
-    times = np.array([ns(t) for _, t in questions], dtype=np.int64)
-    found = line.owners(np.array([a for a, _ in questions], dtype=object), times, guard * SECOND)
+    addresses = [address for address, _, _ in questions]
+    times = np.array([ns(t) + nanosecond for _, t, nanosecond in questions], dtype=np.int64)
+    found = line.owners(np.array(addresses, dtype=object), times, guard * SECOND)
     names = [pods[i].name if i >= 0 else Owner(i).name for i in found.tolist()]
-    assert names == [
-        by_definition(pods, a, t, guard * SECOND) for (a, _), t in zip(questions, times.tolist(), strict=True)
-    ]
+    wanted = [by_definition(pods, a, t, guard * SECOND) for a, t in zip(addresses, times.tolist(), strict=True)]
+    assert names == wanted
 
 
 @given(lives(), st.integers(0, 5), st.sampled_from(ADDRESSES), st.integers(-10, 70), st.integers(0, 40))
