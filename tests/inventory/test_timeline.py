@@ -114,6 +114,7 @@ def test_a_completed_pod_that_does_not_say_when_is_never_an_owner():
 def test_a_pod_deleted_between_two_looks_is_sure_until_the_first():
     inventory = load(listed(pod("a", IP, start=0), taken=100), listed(pod("b", "10.1.0.8", start=0), taken=200))
     assert answers(inventory, 50, 100, 101, 200, 204, 206) == ["a", "a", *["AMBIGUOUS"] * 3, "UNKNOWN_INSIDE"]
+    assert Timeline.build(inventory).owner(IP, ns(100) + 1, GUARD) is Owner.AMBIGUOUS
 
 
 def test_a_pod_gone_before_the_last_look_still_resolves():
