@@ -13,7 +13,7 @@ from netpol_gen.model import Protocol, Workload
 from netpol_gen.policy import parse_policy
 from netpol_gen.tiers import parse_tier_policy
 
-KEYS = {"app": ["web", "db", "job"], "tier": ["a", "b"], "x": ["1"]}
+KEYS = {"app": ["web", "db", "job"], "tier": ["a", "b"], "x": ["one"]}
 NAMES = ["http", "sql", "dns"]
 NUMBERS = [1, 53, 80, 81, 443, 65535]
 PROTOCOLS = ["TCP", "UDP", "SCTP"]
@@ -41,7 +41,7 @@ def selector(r):
 def expression(r):
     key = r.choice([*KEYS, "absent"])
     operator = r.choice(["In", "NotIn", "Exists", "DoesNotExist"])
-    pool = [*KEYS.get(key, ["1"]), "other"]
+    pool = [*KEYS.get(key, ["one"]), "other"]
     values = r.sample(pool, r.randint(1, 2)) if "In" in operator else None
     return {"key": key, "operator": operator, **({"values": values} if values else {})}
 
