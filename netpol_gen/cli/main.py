@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from netpol_gen import __version__
-from netpol_gen.cli import flows, generate, judge
+from netpol_gen.cli import coverage, flows, generate, judge
 from netpol_gen.cli.output import say
 from netpol_gen.errors import NetpolGenError, printable
 
@@ -49,6 +49,7 @@ app.command("verify")(judge.verify)
 app.command("explain")(judge.explain)
 app.command("list")(judge.list_connections)
 app.command("diff")(judge.diff)
+app.command("coverage")(coverage.coverage)
 
 
 def main() -> None:

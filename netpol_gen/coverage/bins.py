@@ -39,11 +39,6 @@ class Window:
         """Length in whole hours, begun ones included."""
         return self.last - self.first + 1
 
-    @property
-    def bin_name(self) -> str:
-        """`hour`, `12 h`, `day`."""
-        return {1: "hour", DAY: "day"}.get(self.bin_hours, f"{self.bin_hours} h")
-
     def cut(self, bin_hours: int) -> Cut:
         """The bins of another length over the same hours."""
         whole, rest = divmod(self.hours, bin_hours)

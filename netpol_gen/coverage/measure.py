@@ -16,10 +16,10 @@ from netpol_gen.coverage.model import Coverage, Exercise, Job, Line, Point, Scop
 from netpol_gen.coverage.schedules import check_jobs
 from netpol_gen.coverage.silence import never_seen, silent_services
 from netpol_gen.coverage.state import Facts, judge, lossy
-from netpol_gen.edges import Edges
+from netpol_gen.edges import Edges, join
 from netpol_gen.flowtable import Reason
 from netpol_gen.inventory import Inventory
-from netpol_gen.model import Direction, Edge, Evidence, Workload
+from netpol_gen.model import Direction, Edge, Evidence, External, Party, Workload
 
 FACTORS = (0.25, 0.5, 2.0, 4.0)
 """Bins so many times as long, for the check of sensitivity."""
@@ -97,7 +97,7 @@ class _Watched:
     def of(cls, edges: Edges, config: Config) -> _Watched:
         """Count."""
         inventory = edges.inventory
-        accepted = {e: v for e, v in edges.accepted.items() if _in_scope(e, config)}
+        accepted = _species(edges, config)
         found = tuple(sorted(accepted))
         evidence = tuple(accepted[e] for e in found)
         window = _window(edges)
@@ -175,12 +175,14 @@ class _Watched:
         found = self._estimate([] if by_runs else sample, lossy(lossy_hours, hours))
         newest = max(sample, key=lambda i: (self.evidence[i].first_seen, self.edges[i].key), default=None)
         quiet, runs = self._quiet(sample, newest, by_runs=by_runs)
+        first = self.evidence[newest].first_seen if newest is not None else None
+        quiet_hours = None if first is None or self.window is None else (self.window.end - first) / HOUR_NS
         facts = Facts(
             hours,
             self.cut.units if self.cut else 0,
-            self.window.bin_name if self.window else "hour",
             len(which),
             quiet,
+            quiet_hours or 0.0,
             str(self.edges[newest]) if newest is not None else "",
             found,
             lossy_hours,
@@ -188,7 +190,6 @@ class _Watched:
             runs if by_runs else None,
         )
         state, reason = judge(facts)
-        first = self.evidence[newest].first_seen if newest is not None else None
         return Line(
             scope,
             namespace,
@@ -200,7 +201,7 @@ class _Watched:
             found,
             first,
             facts.newest_edge,
-            None if first is None or self.window is None else (self.window.end - first) / HOUR_NS,
+            quiet_hours,
             lossy_hours,
             sum(t.events for t in touching),
         )
@@ -243,6 +244,24 @@ class _Watched:
         for offset, position in enumerate(self.cut.bin_of_hour.tolist()):
             ends[int(self.cut.unit_of_bin[position])] = offset + 1
         return tuple(Point(ends[u], int(totals[u])) for u in range(self.cut.units))
+
+
+def _species(edges: Edges, config: Config) -> dict[Edge, Evidence]:
+    """Accepted edges in scope, external parties as classes: every client of a public port is one species, not one each.
+
+    An address that is new within a class that was seen needs no new rule but perhaps a wider one; that is the affair of
+    the peers that were written, not of this statement.
+    """
+    out: dict[Edge, Evidence] = {}
+    for edge, evidence in edges.accepted.items():
+        if _in_scope(edge, config):
+            kind = Edge(_class_of(edge.src), _class_of(edge.dst), edge.protocol, edge.port)
+            out[kind] = join(out[kind], evidence) if kind in out else evidence
+    return out
+
+
+def _class_of(party: Party) -> Party:
+    return External(party.kind) if isinstance(party, External) else party
 
 
 def _in_scope(edge: Edge, config: Config) -> bool:

@@ -46,9 +46,9 @@ class Scope(StrEnum):
 class Line:
     """One workload and direction, one namespace, or the whole.
 
-    `edges` counts accepted edges that it takes part in, `newest` (nanoseconds since the epoch) is when the last of them
-    was first seen, `quiet_hours` how long before the end of the window that was. `lossy_hours` are the hours in which a
-    node of it lost events, `lost` how many.
+    `edges` counts accepted edges that it takes part in, addresses outside as classes (`world`, `node`). `newest`
+    (nanoseconds since the epoch) is when the last of them was first seen, `quiet_hours` how long before the end of the
+    window that was. `lossy_hours` are the hours in which a node of it lost events, `lost` how many.
     """
 
     scope: Scope

@@ -24,13 +24,13 @@ SETTLED_RUNS = 3
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the rules look at. `quiet_bins` counts whole bins since the newest edge appeared."""
+    """What the rules look at. `quiet_bins` counts whole bins since the newest edge appeared, `quiet_hours` hours."""
 
     hours: int
     bins: int
-    bin_name: str
     edges: int
     quiet_bins: int
+    quiet_hours: float
     newest_edge: str
     estimate: Estimate
     lossy_hours: int = 0
@@ -53,7 +53,7 @@ def judge(facts: Facts) -> tuple[State, str]:
         return State.LEARNING, why
     if why := _open(facts):
         return State.STABILIZING, why
-    return State.STABLE, f"no new edge for {_quiet(facts)} of {_bins(facts.bins, facts)}"
+    return State.STABLE, f"no new edge for {_quiet(facts)} of {span(facts.hours)}"
 
 
 def _learning(f: Facts) -> str:
@@ -63,11 +63,11 @@ def _learning(f: Facts) -> str:
         return f"only {span(f.hours)} were observed, less than a day"
     if f.runs is not None:
         if f.runs < SETTLED_RUNS:
-            return f"its job was seen {f.runs} times, fewer than {SETTLED_RUNS}"
+            return f"its job was seen {count(f.runs, 'time')}, fewer than {SETTLED_RUNS}"
     elif f.bins < MIN_BINS:
-        return f"only {_bins(f.bins, f)}, at least {MIN_BINS} are needed"
+        return f"only {count(f.bins, 'time bin')}, at least {MIN_BINS} are needed"
     if f.quiet_bins < SETTLED_BINS or (f.runs is None and f.quiet_bins == SETTLED_BINS):
-        return f"a new edge {_bins(f.quiet_bins, f)} before the end: {f.newest_edge}"
+        return f"a new edge {_quiet(f)} before the end: {f.newest_edge}"
     return ""
 
 
@@ -81,7 +81,7 @@ def _open(f: Facts) -> str:
         return f"{span(f.hours)} were observed, less than a week"
     # Rounded up: a third of 14 days is 5.
     if f.runs is None and f.quiet_bins < -(-f.bins // 3):
-        return f"the last new edge was {_bins(f.quiet_bins, f)} before the end, less than a third of the window"
+        return f"the last new edge came {_quiet(f)} before the end, less than a third of the window"
     e = f.estimate
     if e.unseen is None:
         # Too few edges for an estimate are judged by their rest alone.
@@ -94,11 +94,9 @@ def _open(f: Facts) -> str:
 
 
 def _quiet(f: Facts) -> str:
-    return _bins(f.quiet_bins, f)
+    return span(f.quiet_hours) if f.runs is None else count(f.quiet_bins, "run")
 
 
-def _bins(number: int, f: Facts) -> str:
-    name = "run" if f.runs is not None else f.bin_name
-    if name.endswith(" h"):
-        return f"{number} bins of {name}"
-    return f"{number} {name}{'' if number == 1 else 's'}"
+def count(number: int, what: str) -> str:
+    """`1 run`, `2 runs`."""
+    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -69,7 +69,7 @@ def _window(coverage: Coverage) -> str:
     if w is None:
         return "window: no flow at all\n"
     bins = w.cut(w.bin_hours).units
-    text = f"window: {iso(w.start)} to {iso(w.end)}, {span(w.hours)} in {bins} bins of one {w.bin_name}\n"
+    text = f"window: {iso(w.start)} to {iso(w.end)}, {span(w.hours)} in {count(bins, 'bin')} of {span(w.bin_hours)}\n"
     if w.silent:
         text += f"  {count(len(w.silent), 'hour')} without any record: a pause of the collector or a quiet cluster\n"
     return text

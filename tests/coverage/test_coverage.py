@@ -93,13 +93,13 @@ class TestStates:
     def test_ten_quiet_days_are_stable(self):
         found = cover(call(WEB, API, 8080, *always(10)))
         assert line(found, "shop/api[Deployment] Ingress").state is State.STABLE
-        assert line(found, "shop/api[Deployment] Ingress").reason == "no new edge for 9 days of 10 days"
+        assert line(found, "shop/api[Deployment] Ingress").reason == "no new edge for 9 d 23 h of 10 d"
 
     def test_a_new_edge_within_the_last_bins_is_learning(self):
         found = cover(call(WEB, API, 8080, *always(10)), call(API, DB, 5432, *range(24 * 7 + 5, 240)))
         assert line(found, "shop/db[Deployment] Ingress").state is State.LEARNING
         assert line(found, "shop/db[Deployment] Ingress").reason == (
-            "a new edge 2 days before the end: shop/api[Deployment] -> shop/db[Deployment] TCP 5432"
+            "a new edge 2 d 18 h before the end: shop/api[Deployment] -> shop/db[Deployment] TCP 5432"
         )
         assert line(found, "shop/api[Deployment] Ingress").state is State.STABLE
 
@@ -133,14 +133,14 @@ class TestStates:
         ("estimate", "state", "reason"),
         [
             (Estimate(40, 14, 4, 2, 4.0, 1.0, 9.0, 0.3, 0.9), State.STABILIZING, "about 4 edges may be unseen (1 to 9"),
-            (Estimate(40, 14, 1, 2, 1.0, 0.0, 3.0, 0.1, 0.9), State.STABLE, "no new edge for 9 days of 14 days"),
+            (Estimate(40, 14, 1, 2, 1.0, 0.0, 3.0, 0.1, 0.9), State.STABLE, "no new edge for 9 d of 14 d"),
             (Estimate(40, 14, 1, 2, 0.5, 0.0, 3.0, 0.1, 0.9, moved=True), State.STABILIZING, "the estimate changes"),
             (Estimate(40, 14, 9, 0, why_not="because"), State.STABILIZING, "not estimable: because"),
             (Estimate(3, 14, 1, 1, why_not="only 3 edges"), State.STABLE, "no new edge"),
         ],
     )
     def test_the_estimate_decides_what_quiet_alone_does_not(self, estimate, state, reason):
-        found = judge(Facts(14 * 24, 14, "day", 40, 9, "", estimate))
+        found = judge(Facts(14 * 24, 14, 40, 9, 216.0, "", estimate))
         assert found[0] is state
         assert found[1].startswith(reason)
 
@@ -153,6 +153,13 @@ class TestStates:
         found = cover(call(WEB, API, 8080, *always(2)), namespaces=frozenset({"other"}))
         assert [x.name for x in found.lines] == ["whole"]
         assert found.whole.edges == 0
+
+    def test_clients_outside_are_one_class(self):
+        rows = [call(f"203.0.113.{n}", WEB, 443, 24 * n, 24 * n + 1) for n in range(10)]
+        found = cover(*rows, call(WEB, API, 8080, *always(10)))
+        assert line(found, "shop/web[Deployment] Ingress").edges == 1
+        assert line(found, "shop/web[Deployment] Ingress").newest_edge == "world -> shop/web[Deployment] TCP 443"
+        assert line(found, "shop/web[Deployment] Ingress").quiet_hours == 239
 
 
 class TestLoss:
@@ -235,7 +242,7 @@ class TestJobs:
         found = self.with_job(call(API, DB, 5432, *always(10)), call(JOB, DB, 5432, 24 * 9 + 3), days=10)
         assert line(found, "shop/db[Deployment] Ingress").state is State.STABLE
         assert line(found, "shop/backup[CronJob] Egress").state is State.LEARNING
-        assert line(found, "shop/backup[CronJob] Egress").reason == "its job was seen 1 times, fewer than 3"
+        assert line(found, "shop/backup[CronJob] Egress").reason == "its job was seen 1 time, fewer than 3"
 
     def test_a_schedule_that_nobody_understands(self):
         found = self.with_job(days=10, schedule="TZ=Europe/Paris 0 3 * * 0")
