@@ -1,0 +1,285 @@
+"""Folding conntrack entries into conversations, in columns, in memory bounded by distinct conversations.
+
+Entries are taken in batches; each batch is grouped by a sort over a hash of the row's identity, and batches are merged
+the same way. Of a row's connections the smallest hashes are kept, as in `sketch`, each with the largest counters seen:
+an entry that was dumped again and again, or told by NEW, UPDATE and DESTROY, is one connection.
+
+Rows do not span hours, because addresses of pods are reused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from netpol_gen.flowtable import Reason
+from netpol_gen.model import Signal
+from netpol_gen.readers.conntrack_meaning import EPHEMERAL_FROM, UNKNOWN_CLIENT
+from netpol_gen.readers.conntrack_text import COLUMNS, NS, UNKNOWN_TIME, Entries
+from netpol_gen.readers.conntrack_words import FIRST_OTHER, Addresses, Int, Mask, Word
+from netpol_gen.readers.rows import SKETCH, Window
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+HASH_BITS = 40
+NO_HOUR = -1
+_HOUR = 3600 * NS
+_BATCH = 1 << 18
+"""Entries grouped at once."""
+_PARTS = 8
+"""Grouped batches that are merged at once."""
+_KEYS = ("client", "dialled", "server", "ports", "hour")
+_PROTOCOL_SHIFT, _UNDECIDED_SHIFT, _CLIENT_PORT_SHIFT = 32, 34, 35
+_MULTIPLIERS = tuple(
+    np.uint64(m)
+    for m in (
+        0x9E3779B97F4A7C15,
+        0xC2B2AE3D27D4EB4F,
+        0x165667B19E3779F9,
+        0xD6E8FEB86659FD93,
+        0xFF51AFD7ED558CCD,
+    )
+)
+
+
+@dataclass(slots=True)
+class Conversations:
+    """Rows as columns of one length, and their connections.
+
+    `ports` packs dialled port, server port, protocol and, where the client is not known, the other port. `hour` is
+    since the epoch, `NO_HOUR` where no time is told. `word` is `row << 40 | hash` of each connection kept, ascending,
+    with its bytes and packets (-1 where not counted).
+    """
+
+    client: Int
+    dialled: Int
+    server: Int
+    ports: Int
+    hour: Int
+    first: Int
+    last: Int
+    records: Int
+    signals: Int
+    place: Int
+    word: Word
+    octets: Int
+    packets: Int
+
+    @property
+    def dialled_port(self) -> Int:
+        """The port as dialled."""
+        return self.ports & 0xFFFF
+
+    @property
+    def server_port(self) -> Int:
+        """The port that the server listens on."""
+        return (self.ports >> 16) & 0xFFFF
+
+    @property
+    def protocol(self) -> Int:
+        """Codes of `conntrack_meaning.L4`."""
+        return (self.ports >> _PROTOCOL_SHIFT) & 3
+
+    @property
+    def decided(self) -> Mask:
+        """Whether the client is known."""
+        return (self.ports >> _UNDECIDED_SHIFT) & 1 == 0
+
+    @property
+    def client_port(self) -> Int:
+        """The other port, where the client is not known."""
+        return self.ports >> _CLIENT_PORT_SHIFT
+
+
+_VALUES = (
+    ("first", np.minimum),
+    ("last", np.maximum),
+    ("records", np.add),
+    ("signals", np.bitwise_or),
+    ("place", np.minimum),
+)
+
+
+class Folder:
+    """Takes entries, gives conversations."""
+
+    def __init__(self, addresses: Addresses) -> None:
+        """`addresses` are those of the entries' codes."""
+        self._addresses = addresses
+        self._entries: list[Entries] = []
+        self._count = 0
+        self._parts: list[Conversations] = []
+
+    def add(self, entries: Entries, place: int) -> None:
+        """Add entries; `place` is added to their line numbers."""
+        if not len(entries.line):
+            return
+        entries.line = entries.line + place
+        self._entries.append(entries)
+        self._count += len(entries.line)
+        if self._count >= _BATCH:
+            self._group()
+
+    def _group(self) -> None:
+        joined = Entries(*(np.concatenate([getattr(e, name) for e in self._entries]) for name in COLUMNS))
+        self._entries, self._count = [], 0
+        self._parts.append(_merge([_rows(joined, self._addresses)]))
+        if len(self._parts) >= _PARTS:
+            self._parts = [_merge(self._parts)]
+
+    def finish(self) -> Conversations | None:
+        """All conversations; None if there are none."""
+        if self._entries:
+            self._group()
+        return _merge(self._parts) if self._parts else None
+
+
+def _rows(e: Entries, addresses: Addresses) -> Conversations:
+    """Each entry as a row of its own, with its connection."""
+    plain = (e.server == e.dialled) & (e.server_port == e.dialled_port)
+    # A server port that looks like a client's, from a low port, with no SYN to prove it: tracked from mid-stream.
+    reversed_ = plain & (e.dialled_port >= EPHEMERAL_FROM) & (e.client_port < EPHEMERAL_FROM)
+    reversed_ &= (e.meaning & int(Signal.SYN)) == 0
+    undecided = ((e.meaning & UNKNOWN_CLIENT) != 0) | reversed_
+    ports = e.dialled_port | (e.server_port << 16) | (e.protocol << _PROTOCOL_SHIFT)
+    ports |= np.where(undecided, (np.int64(1) << _UNDECIDED_SHIFT) | (e.client_port << _CLIENT_PORT_SHIFT), 0)
+    count = len(e.line)
+    # As the server sees it, the connection is the same at the client's node and at its own, whatever was translated.
+    hashed = _mix(addresses.values(e.seen_as) * _MULTIPLIERS[1] + e.seen_port.astype(np.uint64))
+    return Conversations(
+        client=e.client,
+        dialled=e.dialled,
+        server=e.server,
+        ports=ports,
+        hour=np.where(e.last == UNKNOWN_TIME, NO_HOUR, e.last // _HOUR),
+        first=e.first,
+        last=e.last,
+        records=np.ones(count, dtype=np.int64),
+        signals=e.meaning & (UNKNOWN_CLIENT - 1),
+        place=e.line,
+        word=(np.arange(count, dtype=np.uint64) << np.uint64(HASH_BITS)) | (hashed >> np.uint64(64 - HASH_BITS)),
+        octets=e.octets,
+        packets=e.packets,
+    )
+
+
+def _mix(word: Word) -> Word:
+    """The finishing step of splitmix64."""
+    with np.errstate(over="ignore"):
+        word = (word ^ (word >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        word = (word ^ (word >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return word ^ (word >> np.uint64(31))
+
+
+def _merge(parts: Sequence[Conversations]) -> Conversations:
+    """One part from several: rows by identity, connections by hash."""
+    keys = [np.concatenate([getattr(part, name) for part in parts]) for name in _KEYS]
+    order, starts = _grouped(keys)
+    number = np.empty(len(order), dtype=np.uint64)
+    number[order] = np.repeat(np.arange(len(starts), dtype=np.uint64), np.diff(np.append(starts, len(order))))
+    columns = [key[order[starts]] for key in keys]
+    for name, reduce in _VALUES:
+        values = np.concatenate([getattr(part, name) for part in parts])[order]
+        columns.append(reduce.reduceat(values, starts))
+    return Conversations(*columns, *_connections(parts, number))
+
+
+def _grouped(keys: Sequence[Int]) -> tuple[Int, Int]:
+    """An order that brings equal keys together, and where each group begins."""
+    with np.errstate(over="ignore"):
+        mixed = keys[0].astype(np.uint64) * _MULTIPLIERS[0]
+        for key, multiplier in zip(keys[1:], _MULTIPLIERS[1:], strict=True):
+            mixed = (mixed ^ (mixed >> np.uint64(29))) * multiplier + key.astype(np.uint64)
+    mixed = _mix(mixed)
+    order = np.argsort(mixed, kind="stable")
+    mixed = mixed[order]
+    differs = np.zeros(max(len(order) - 1, 0), dtype=bool)
+    for key in keys:
+        sorted_ = key[order]
+        differs |= sorted_[1:] != sorted_[:-1]
+    if (differs & (mixed[1:] == mixed[:-1])).any():
+        # Two keys with one hash, perhaps by intent: sort by the keys themselves.
+        order = np.lexsort(keys)
+        differs = np.zeros(len(order) - 1, dtype=bool)
+        for key in keys:
+            sorted_ = key[order]
+            differs |= sorted_[1:] != sorted_[:-1]
+    return order, np.flatnonzero(np.concatenate([np.ones(min(len(order), 1), dtype=bool), differs]))
+
+
+def _connections(parts: Sequence[Conversations], number: Word) -> tuple[Word, Int, Int]:
+    """The connections of all parts under the new numbers of their rows, as many of each row as the sketch needs."""
+    words, base = [], 0
+    low = np.uint64((1 << HASH_BITS) - 1)
+    for part in parts:
+        row = number[base : base + len(part.client)][(part.word >> np.uint64(HASH_BITS)).astype(np.int64)]
+        words.append((row << np.uint64(HASH_BITS)) | (part.word & low))
+        base += len(part.client)
+    word = np.concatenate(words)
+    order = np.argsort(word, kind="stable")
+    word = word[order]
+    starts = np.flatnonzero(np.concatenate([[True], word[1:] != word[:-1]]))
+    word = word[starts]
+    keep = ranks(word) <= SKETCH
+    out = []
+    for name in ("octets", "packets"):
+        values = np.concatenate([getattr(part, name) for part in parts])[order]
+        # Counters of an entry only grow.
+        out.append(np.maximum.reduceat(values, starts)[keep])
+    return word[keep], out[0], out[1]
+
+
+def ranks(word: Word) -> Int:
+    """The position of each connection among those of its row."""
+    row = word >> np.uint64(HASH_BITS)
+    starts = np.flatnonzero(np.concatenate([[True], row[1:] != row[:-1]]))
+    return np.arange(len(row)) - np.repeat(starts, np.diff(np.append(starts, len(row))))
+
+
+# --- entries that are no evidence -------------------------------------------------------------------------------------
+
+
+def unfit(entries: Entries, addresses: Addresses, window: Window) -> Iterator[tuple[Reason, Mask]]:
+    """Which entries are no evidence, and why; an entry may come up more than once."""
+    ends = (entries.client, entries.dialled, entries.server)
+    kinds = [_kinds(codes, addresses) for codes in ends]
+    for reason, kind in ((Reason.LOOPBACK, _LOOPBACK), (Reason.NO_ENDPOINT, _NOWHERE), (Reason.MULTICAST, _MULTICAST)):
+        yield reason, (kinds[0] == kind) | (kinds[1] == kind) | (kinds[2] == kind)
+    yield Reason.BAD_FIELD, (entries.dialled_port == 0) | (entries.server_port == 0)
+    if window:
+        # What is alive now, at a time not told, is in no window and out of none: it stays.
+        out = np.zeros(len(entries.line), dtype=bool)
+        if window.since is not None:
+            out |= entries.last < window.since
+        if window.until is not None:
+            out |= (entries.first >= window.until) & (entries.first != UNKNOWN_TIME)
+        yield Reason.OUT_OF_WINDOW, out
+
+
+_PARTY, _LOOPBACK, _NOWHERE, _MULTICAST = range(4)
+
+
+def _kinds(codes: Int, addresses: Addresses) -> Int:
+    """What each address is. Unicast 169.254.0.0/16 is a party: node-local DNS and metadata services live there."""
+    kinds = np.zeros(len(codes), dtype=np.int64)
+    kinds[codes >> 24 == 127] = _LOOPBACK
+    kinds[codes == 0] = _NOWHERE
+    kinds[(codes >> 28 == 14) | (codes == 0xFFFFFFFF)] = _MULTICAST
+    other = np.flatnonzero(codes >= FIRST_OTHER)
+    if len(other):
+        distinct, inverse = np.unique(codes[other], return_inverse=True)
+        kinds[other] = np.array([_other_kind(addresses.text(code)) for code in distinct.tolist()])[inverse]
+    return kinds
+
+
+def _other_kind(text: str) -> int:
+    if text == "::1":
+        return _LOOPBACK
+    if text == "::":
+        return _NOWHERE
+    first = int(text.split(":", 1)[0] or "0", 16)
+    return _MULTICAST if first >= 0xFF00 or first & 0xFFC0 == 0xFE80 else _PARTY

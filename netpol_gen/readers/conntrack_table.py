@@ -1,0 +1,159 @@
+"""From folded conversations to the rows of the flow table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from netpol_gen.flowtable import schema
+from netpol_gen.model import DirectionEvidence, ObservedVerdict
+from netpol_gen.readers.conntrack_meaning import L4
+from netpol_gen.readers.conntrack_rows import HASH_BITS, NO_HOUR, Conversations
+from netpol_gen.readers.conntrack_words import Addresses, Int, Mask
+from netpol_gen.readers.rows import SKETCH
+from netpol_gen.readers.vpc import PLACE_BITS
+from netpol_gen.readers.vpc_table import ordered
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+SOURCE = "conntrack"
+_LOW = np.uint64((1 << HASH_BITS) - 1)
+
+
+def build(c: Conversations, addresses: Addresses, names: Sequence[str]) -> pa.Table:
+    """The table; `names` are the files by number."""
+    import pyarrow as pa  # noqa: PLC0415 - half a second that `--help` must not pay
+
+    rows = len(c.client)
+    when = pa.timestamp("ns", tz="UTC")
+    decided = c.decided
+    translated = (c.server != c.dialled) | (c.server_port != c.dialled_port)
+    flows, octets, packets = _counts(c, addresses)
+    counted = octets >= 0
+    columns: dict[str, Any] = {
+        "first_seen": pa.array(c.first).cast(when),
+        "last_seen": pa.array(c.last).cast(when),
+        "hours": _hours(c.hour),
+        "src_ip": _texts(c.client, addresses),
+        "dst_ip": _texts(c.dialled, addresses),
+        "src_port": pa.array(c.client_port, pa.int32(), mask=decided),
+        "dst_port": pa.array(c.dialled_port, pa.int32()),
+        "protocol": pa.array([each.name for each in L4]).take(pa.array(c.protocol)),
+        "observed_verdict": _constant(str(ObservedVerdict.FORWARDED), np.ones(rows, dtype=bool)),
+        "direction": _constant(str(DirectionEvidence.CONNTRACK), decided),
+        "signals": pa.array(c.signals, pa.int32()),
+        "flows": pa.array(flows),
+        "records": pa.array(c.records),
+        "replies": pa.array(np.zeros(rows, dtype=np.int64)),
+        "bytes": pa.array(octets, mask=~counted),
+        "packets": pa.array(packets, mask=~counted),
+        "backend_ip": _texts(c.server, addresses, ~translated),
+        "backend_port": pa.array(c.server_port, pa.int32(), mask=~translated),
+        "source": _constant(SOURCE, np.ones(rows, dtype=bool)),
+        "sample": _samples(c.place, names),
+    }
+    for each in schema():
+        if each.name not in columns:
+            columns[each.name] = _no_lists(rows) if pa.types.is_list(each.type) else pa.nulls(rows, each.type)
+    return ordered(pa.Table.from_arrays([columns[each.name] for each in schema()], schema=schema()))
+
+
+def _constant(value: str, where: Mask) -> pa.Array:
+    import pyarrow as pa  # noqa: PLC0415
+
+    return pa.array([value]).take(pa.array(np.zeros(len(where), dtype=np.int8), mask=~where))
+
+
+def _texts(codes: Int, addresses: Addresses, missing: Mask | None = None) -> pa.Array:
+    import pyarrow as pa  # noqa: PLC0415
+
+    distinct, inverse = np.unique(codes, return_inverse=True)
+    texts = pa.array([addresses.text(code) for code in distinct.tolist()], pa.string())
+    return texts.take(pa.array(inverse, mask=missing))
+
+
+def _hours(hours: Int) -> pa.Array:
+    """Lists of one hour, or of none."""
+    import pyarrow as pa  # noqa: PLC0415
+
+    told = hours != NO_HOUR
+    offsets = np.concatenate([[0], np.cumsum(told)]).astype(np.int32)
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(hours[told].astype(np.int32)))
+
+
+def _no_lists(rows: int) -> pa.Array:
+    import pyarrow as pa  # noqa: PLC0415
+
+    return pa.ListArray.from_arrays(pa.array(np.zeros(rows + 1, dtype=np.int32)), pa.array([], pa.string()))
+
+
+def _samples(places: Int, names: Sequence[str]) -> pa.Array:
+    import pyarrow as pa  # noqa: PLC0415
+    import pyarrow.compute as pc  # noqa: PLC0415
+
+    files = pa.array(list(names), pa.string()).take(pa.array(places >> PLACE_BITS))
+    lines = pa.array(places & ((1 << PLACE_BITS) - 1)).cast(pa.string())
+    return pc.binary_join_element_wise(files, lines, ":")
+
+
+def _counts(c: Conversations, addresses: Addresses) -> tuple[Int, Int, Int]:
+    """Connections, bytes and packets of each row (-1 where not counted).
+
+    Exact up to `SKETCH` connections, then estimated from those kept. A connection that another row has already (as
+    dialled at the client's node, translated at the server's; in the hour before; in a dump without times) counts there.
+    """
+    rows = len(c.client)
+    row = (c.word >> np.uint64(HASH_BITS)).astype(np.int64)
+    kept = np.bincount(row, minlength=rows)
+    estimate = kept.astype(np.float64)
+    many = np.flatnonzero(kept > SKETCH)
+    if len(many):
+        # Ascending, so that the last of each row is its largest; the one beyond the sketch tells how dense they lie.
+        largest = np.zeros(rows, dtype=np.uint64)
+        largest[row] = c.word & _LOW
+        estimate[many] = np.maximum(SKETCH + 1, SKETCH * float(1 << HASH_BITS) / largest[many].astype(np.float64))
+    new = ~_again(c, row, addresses)
+    fresh = np.bincount(row, weights=new, minlength=rows)
+    flows = np.rint(estimate * fresh / np.maximum(kept, 1)).astype(np.int64)
+    out = []
+    for values in (c.octets, c.packets):
+        told = values >= 0
+        known = np.bincount(row, weights=told & new, minlength=rows)
+        total = np.zeros(rows, dtype=np.int64)
+        np.add.at(total, row, np.where(told & new, values, 0))
+        scaled = np.where(kept > SKETCH, np.rint(total * (estimate / np.maximum(kept, 1))), total).astype(np.int64)
+        any_told = np.bincount(row, weights=told, minlength=rows) > 0
+        out.append(np.where(any_told, np.where(known > 0, scaled, 0), -1))
+    return flows, out[0], out[1]
+
+
+def _again(c: Conversations, row: Int, addresses: Addresses) -> Mask:
+    """Which connections an earlier row to the same server has. The row as dialled comes before the translated one."""
+    group = _groups(c)
+    direct = (c.server == c.dialled) & (c.server_port == c.dialled_port)
+    late = np.where(c.hour == NO_HOUR, np.iinfo(np.int64).max, c.hour)
+    rank = np.empty(len(c.client), dtype=np.int64)
+    rank[np.lexsort((addresses.values(c.dialled), c.ports, direct, late))] = np.arange(len(rank))
+    again = np.zeros(len(row), dtype=bool)
+    shared = np.flatnonzero(np.bincount(group)[group[row]] > 1)
+    of_group, of_hash = group[row[shared]], c.word[shared] & _LOW
+    order = np.lexsort((rank[row[shared]], of_hash, of_group))
+    of_group, of_hash, shared = of_group[order], of_hash[order], shared[order]
+    again[shared[1:]] = (of_group[1:] == of_group[:-1]) & (of_hash[1:] == of_hash[:-1])
+    return again
+
+
+def _groups(c: Conversations) -> Int:
+    """A number for each (client, server, server port, protocol)."""
+    low = (c.ports >> 16) & ((1 << 18) - 1)
+    order = np.lexsort((low, c.server, c.client))
+    differs = np.zeros(len(order), dtype=np.int64)
+    for key in (low, c.server, c.client):
+        sorted_ = key[order]
+        differs[1:] |= sorted_[1:] != sorted_[:-1]
+    out = np.empty(len(order), dtype=np.int64)
+    out[order] = np.cumsum(differs)
+    return out

@@ -1,0 +1,474 @@
+"""Conntrack text as columns: a block of lines is decoded with array operations, no Python object per line.
+
+Every `=` of a block is found at once; the bytes before one tell its key, those behind it the value. A line that is not
+exactly as conntrack or `/proc/net/nf_conntrack` writes it (another order, a paste with line numbers, a banner) is left
+to `netpol_gen.readers.conntrack_line`, which takes one line at a time: a deviant line costs itself, not its block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from netpol_gen.readers.conntrack_meaning import (
+    ASSURED_STRIDE,
+    L4,
+    PROTOCOL_STRIDE,
+    STATE_STRIDE,
+    STATES,
+    UNREPLIED_STRIDE,
+    Answer,
+    table,
+)
+from netpol_gen.readers.conntrack_words import (
+    NO_ADDRESS,
+    PAD,
+    Addresses,
+    Field,
+    Int,
+    Mask,
+    Text,
+    Word,
+    count_digits,
+    low_bytes,
+    number,
+    word,
+)
+
+UNKNOWN_TIME = 2**62 - 1
+"""The time of an entry whose source gives none: the last nanosecond that an inventory's history tells apart (2116).
+
+A dump without times shows what is alive now, and whoever holds an address at the end of the history holds it now."""
+NS = 1_000_000_000
+LAST_SECOND = 3_755_289_600
+"""The year 2088 is the last one believed."""
+QUARTER = 900 * NS
+"""Time zones differ by multiples of this."""
+_MAX_TAIL = 16
+"""Fields looked at behind the tuples; conntrack writes at most ten."""
+
+
+@dataclass(slots=True)
+class Entries:
+    """Entries as columns of one length. Times are nanoseconds since the epoch, `UNKNOWN_TIME` where not told.
+
+    `server`/`server_port` are the reply tuple's source, `seen_as`/`seen_port` its destination: the client as the server
+    sees it. `meaning` is as in `conntrack_meaning.table`. `octets` and `packets` are of both directions, -1 where not
+    counted. Addresses are codes of `Addresses`.
+    """
+
+    line: Int
+    protocol: Int
+    client: Int
+    dialled: Int
+    client_port: Int
+    dialled_port: Int
+    server: Int
+    server_port: Int
+    seen_as: Int
+    seen_port: Int
+    meaning: Int
+    first: Int
+    last: Int
+    octets: Int
+    packets: Int
+
+
+COLUMNS = tuple(field.name for field in fields(Entries))
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """A block's entries, the line numbers of its ICMP entries, and the lines left for the tolerant decoder.
+
+    `records` counts the lines that are not blank: entries, ICMP and the rest together.
+    """
+
+    entries: Entries
+    records: int
+    icmp: Int
+    rest: list[tuple[int, bytes]]
+
+
+DESTROY = 3
+_EVENTS = tuple(word(text) for text in (b"    [NEW", b" [UPDATE", b"[DESTROY"))
+_FAMILIES = ((word(b"ipv4    "), b" 2 "), (word(b"ipv6    "), b" 10 "))
+_PROTOCOLS = (
+    (word(b"tcp     "), b" 6 ", int(L4.TCP)),
+    (word(b"udp     "), b" 17 ", int(L4.UDP)),
+    (word(b"sctp    "), b" 132 ", int(L4.SCTP)),
+)
+_ICMP_CODE = len(L4)
+_ICMP = ((word(b"icmp    "), b" 1 ", _ICMP_CODE), (word(b"icmpv6  "), b" 58 ", _ICMP_CODE))
+_MONTHS = {word(name): i for i, name in enumerate(b"Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(), 1)}
+
+
+def _state_key(last: Word, length: Int) -> Word:
+    """One word for a state: its last eight characters, and its length."""
+    key: Word = last ^ (length.astype(np.uint64) << np.uint64(57))
+    return key
+
+
+def _state_table() -> tuple[Word, Int]:
+    names = STATES[1:]
+    keys = _state_key(
+        np.array([word(name.encode()[-8:]) for name in names], dtype=np.uint64),
+        np.array([len(name) for name in names], dtype=np.int64),
+    )
+    order = np.argsort(keys)
+    return keys[order], (order + 1).astype(np.int64)
+
+
+_STATE_KEYS, _STATE_CODES = _state_table()
+_MEANINGS = np.array(table(), dtype=np.int64)
+
+
+def decode(block: bytes, line: int, addresses: Addresses) -> Decoded:
+    """Decode complete lines; `line` is the number of the first."""
+    text = Text(block)
+    with np.errstate(over="ignore"):
+        return _decode(text, line, addresses)
+
+
+def _decode(text: Text, line: int, addresses: Addresses) -> Decoded:
+    starts, ends = text.starts, text.ends
+    filled = np.flatnonzero(text.filled())
+    equals = np.flatnonzero(text.bytes == ord("="))
+    first = np.searchsorted(equals, starts)
+    count = np.append(first[1:], len(equals)) - first
+    # Behind the last `=` of a short line come those of the next; its keys do not fit, or its tuples cross the newline,
+    # which no value does. Behind the last of all comes padding.
+    equals = np.append(equals, np.full(12, len(text.data) - PAD, dtype=np.int64))
+    rows = filled[count[filled] >= 6]
+    heads = _heads(text, starts[rows], equals[first[rows]] - 3)
+    icmp = np.flatnonzero(heads.protocol == _ICMP_CODE)
+    icmp = rows[icmp[_icmp(text, equals, first[rows[icmp]])]]
+    good = np.flatnonzero((heads.protocol >= 0) & (heads.protocol != _ICMP_CODE) & (count[rows] >= 8))
+    heads = heads.take(good)
+    entries, done = _entries(text, equals, first[rows[good]], heads, addresses)
+    rows = rows[good][done]
+    entries.line = rows + line
+    tail = first[rows] + np.where(entries.octets < 0, 8, 12)
+    _times(entries, heads.take(done), _tail(text, equals, tail, first[rows] + count[rows]))
+    fast = np.zeros(len(starts), dtype=bool)
+    fast[icmp] = True
+    fast[rows] = True
+    left = filled[~fast[filled]]
+    rest = [
+        (line + offset, text.data[start:end])
+        for offset, start, end in zip(left.tolist(), starts[left].tolist(), ends[left].tolist(), strict=True)
+    ]
+    return Decoded(entries, len(filled), icmp + line, rest)
+
+
+# --- before the tuples ------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Heads:
+    """What stands before the tuples; `protocol` is -1 for lines that begin otherwise than conntrack writes them."""
+
+    protocol: Int
+    state: Int
+    event: Int
+    """1 for NEW, 2 for UPDATE, `DESTROY`, 0 for none."""
+    time: Int
+
+    def take(self, which: Int) -> _Heads:
+        return _Heads(self.protocol[which], self.state[which], self.event[which], self.time[which])
+
+
+def _heads(text: Text, where: Int, first_src: Int) -> _Heads:
+    """Timestamp, event, family, protocol, timeout and state, all of which but the protocol may be absent."""
+    time = np.full(len(where), UNKNOWN_TIME, dtype=np.int64)
+    protocol = np.full(len(where), -1, dtype=np.int64)
+    ok = np.ones(len(where), dtype=bool)
+    where = where.copy()
+    stamped = np.flatnonzero((text.bytes[where] == ord("[")) & (text.bytes[where + 1] <= ord("9")))
+    time[stamped], ok[stamped] = _epochs(text, where[stamped])
+    where[stamped] += 20
+    # The padding is longer than any head, so that no step leaves the block.
+    words = text.at(where)
+    event = np.zeros(len(where), dtype=np.int64)
+    for ordinal, name in enumerate(_EVENTS, 1):
+        some = np.flatnonzero(words == name)
+        some = some[text.has(where[some] + 8, b"] ")]
+        event[some] = ordinal
+        where[some] += 10
+    where += _named(text, where, [(name, ordinal, 0) for name, ordinal in _FAMILIES])[1]
+    protocol, width = _named(text, where, [*_PROTOCOLS, *_ICMP])
+    where += width
+    digits = count_digits(text.at(where)).astype(np.int64)
+    ok &= (digits == 0) | (text.has(where + digits, b" ") & (digits < 8))
+    where += np.where(digits > 0, digits + 1, 0)
+    state, known = _states(text, where, first_src)
+    ok &= known
+    return _Heads(np.where(ok, protocol, -1), state, event, time)
+
+
+def _named(text: Text, where: Int, known: Sequence[tuple[np.uint64, bytes, int]]) -> tuple[Int, Int]:
+    """The code of the padded name and number at each place (-1: none of these), and how many bytes they take."""
+    words = text.at(where)
+    code = np.full(len(where), -1, dtype=np.int64)
+    width = np.zeros(len(where), dtype=np.int64)
+    for name, tail, value in known:
+        found = np.flatnonzero(words == name)
+        if len(found):
+            found = found[text.has(where[found] + 8, tail)]
+            code[found], width[found] = value, 8 + len(tail)
+    return code, width
+
+
+def _epochs(text: Text, where: Int) -> tuple[Int, Mask]:
+    """`[1795387971.765385]` and a tab, as `-o timestamp` prints it."""
+    high, digits = number(text.at(where + 1))
+    low, further = number(text.at(where + 9))
+    micro, six = number(text.at(where + 12))
+    ok = (digits == 8) & (further == 2) & (six == 6) & text.has(where + 11, b".") & text.has(where + 18, b"]\t")
+    seconds = high * 100 + low
+    ok &= seconds < LAST_SECOND
+    return np.where(ok, seconds * NS + micro * 1000, UNKNOWN_TIME), ok
+
+
+def _states(text: Text, where: Int, first_src: Int) -> tuple[Int, Mask]:
+    """The code of the word between `where` and the first `src` (0: no word), and whether it is one that is known."""
+    length = first_src - 1 - where
+    none = length == -1
+    short = (8 * np.clip(8 - length, 0, 7)).astype(np.uint64)
+    key = _state_key(text.at(np.maximum(first_src - 9, 0)) >> short, np.clip(length, 0, 63))
+    at = np.searchsorted(_STATE_KEYS, key).clip(max=len(_STATE_KEYS) - 1)
+    found = (_STATE_KEYS[at] == key) & (length > 0)
+    return np.where(none, 0, _STATE_CODES[at]), none | found
+
+
+def _icmp(text: Text, equals: Int, first: Int) -> Mask:
+    """Whether these are entries: an ICMP tuple is of type, code and id in place of ports."""
+    names = (b" src=", b" dst=", b" type=", b" code=", b" id=")
+    ok = np.ones(len(first), dtype=bool)
+    for i, name in enumerate(names):
+        ok &= text.field(equals[first + i]).named(name)
+    return ok
+
+
+# --- the tuples -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Tuple:
+    """One direction of each line. `begin` and `end` bound its text; `packets` and `octets` are -1 where not counted."""
+
+    ok: Mask
+    begin: Int
+    end: Int
+    src: _Span
+    dst: _Span
+    src_port: Int
+    dst_port: Int
+    packets: Int
+    octets: Int
+
+
+@dataclass(slots=True)
+class _Span:
+    """An address as written."""
+
+    field: Field
+    begin: Int
+    end: Int
+
+    def take(self, which: Int) -> _Span:
+        return _Span(self.field.take(which), self.begin[which], self.end[which])
+
+    def same(self, other: _Span) -> Mask:
+        length = self.end - self.begin
+        return (length == other.end - other.begin) & self.field.same(other.field, length)
+
+    def codes(self, text: Text, known: Addresses) -> Int:
+        return text.addresses(self.field, self.begin, self.end, known)
+
+    def codes_like(self, other: _Span, codes: Int, text: Text, known: Addresses) -> Int:
+        """The same, with the codes of the other end at hand: without translation the text is the same."""
+        out = codes.copy()
+        new = np.flatnonzero(~self.same(other))
+        out[new] = self.take(new).codes(text, known)
+        return out
+
+
+def _entries(text: Text, equals: Int, first: Int, heads: _Heads, addresses: Addresses) -> tuple[Entries, Int]:
+    """Read both tuples of each line; the second value tells which lines could be read."""
+    counted = text.has(equals[first + 4] - 8, b" packets")
+    parts, indices = [], []
+    for width in (4, 6):
+        some = np.flatnonzero(counted == (width == 6))
+        part, done = _pair(text, equals, first[some], width, heads.take(some), addresses)
+        parts.append(part)
+        indices.append(some[done])
+    columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in COLUMNS}
+    return Entries(**columns), np.concatenate(indices)
+
+
+def _pair(text: Text, equals: Int, first: Int, width: int, heads: _Heads, addresses: Addresses) -> tuple[Entries, Int]:
+    original = _tuple(text, [equals[first + i] for i in range(width)])
+    reply = _tuple(text, [equals[first + width + i] for i in range(width)])
+    gap = reply.begin - original.end
+    unreplied = _unreplied(text, original.end, gap)
+    assured, tail = _flags(text, reply.end)
+    done = np.flatnonzero(original.ok & reply.ok & ((gap == 0) | unreplied) & tail)
+    src, dst = original.src.take(done), original.dst.take(done)
+    client, dialled = src.codes(text, addresses), dst.codes(text, addresses)
+    server = reply.src.take(done).codes_like(dst, dialled, text, addresses)
+    seen_as = reply.dst.take(done).codes_like(src, client, text, addresses)
+    keep = np.flatnonzero(np.minimum(np.minimum(client, dialled), np.minimum(server, seen_as)) != NO_ADDRESS)
+    done = done[keep]
+    answers = reply.packets[done]
+    answer = np.where(answers < 0, int(Answer.NOT_COUNTED), np.where(answers > 0, int(Answer.SOME), int(Answer.NONE)))
+    position = heads.protocol[done] * PROTOCOL_STRIDE + heads.state[done] * STATE_STRIDE + answer
+    position += unreplied[done] * UNREPLIED_STRIDE + assured[done] * ASSURED_STRIDE
+    both = original.packets[done] >= 0
+    entries = Entries(
+        line=np.zeros(len(done), dtype=np.int64),
+        protocol=heads.protocol[done],
+        client=client[keep],
+        dialled=dialled[keep],
+        client_port=original.src_port[done],
+        dialled_port=original.dst_port[done],
+        server=server[keep],
+        server_port=reply.src_port[done],
+        seen_as=seen_as[keep],
+        seen_port=reply.dst_port[done],
+        meaning=_MEANINGS[position],
+        first=heads.time[done],
+        last=heads.time[done],
+        octets=np.where(both, original.octets[done] + reply.octets[done], -1),
+        packets=np.where(both, original.packets[done] + answers, -1),
+    )
+    return entries, done
+
+
+def _tuple(text: Text, e: Sequence[Int]) -> _Tuple:
+    """A tuple from the places of its `=`: of src, dst, sport, dport and, if counted, packets, bytes."""
+    src, dst, sport, dport = (text.field(where) for where in e[:4])
+    ok = src.named(b" src=") & dst.named(b" dst=") & sport.named(b" sport=") & dport.named(b" dport=")
+    src_port, digits = sport.number()
+    ok &= (digits > 0) & (e[2] + 1 + digits == e[3] - 6) & (src_port < 65536)
+    dst_port, digits = dport.number()
+    end = e[3] + 1 + digits
+    ok &= (digits > 0) & (dst_port < 65536)
+    packets = octets = np.full(len(end), -1, dtype=np.int64)
+    if len(e) == 6:
+        counts, volume = text.field(e[4]), text.field(e[5])
+        ok &= (end == e[4] - 8) & counts.named(b"packets=") & (text.bytes[end] == ord(" ")) & volume.named(b" bytes=")
+        packets, digits = counts.long_number()
+        ok &= (digits > 0) & (digits < 16) & (e[4] + 1 + digits == e[5] - 6)
+        octets, digits = volume.long_number()
+        ok &= (digits > 0) & (digits < 16)
+        end = e[5] + 1 + digits
+    from_, to = _Span(src, e[0] + 1, e[1] - 4), _Span(dst, e[1] + 1, e[2] - 6)
+    return _Tuple(ok, e[0] - 4, end, from_, to, src_port, dst_port, packets, octets)
+
+
+def _flags(text: Text, end: Int) -> tuple[Mask, Mask]:
+    """Whether the entry is assured, and whether what follows its tuples begins as conntrack writes it."""
+    words = text.at(end)
+    assured = (words == word(b" [ASSURE")) | (words == word(b" [OFFLOA")) | (words == word(b" [HW_OFF"))
+    other = (words == word(b" [start=")) | (words == word(b" [USERSP"))
+    two, one = words & low_bytes(2), words & low_bytes(1)
+    separated = (one == word(b" ")) | (one == word(b"\n")) | (two == word(b"\r\n"))
+    return assured, separated & (assured | other | (two != word(b" [")))
+
+
+def _unreplied(text: Text, end: Int, gap: Int) -> Mask:
+    """Whether `[UNREPLIED]` stands between the tuples."""
+    out = gap == 12
+    some = np.flatnonzero(out)
+    out[some] = text.has(end[some], b" [UNREPL") & text.has(end[some] + 4, b"REPLIED]")
+    return out
+
+
+# --- kernel timestamps ------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Tail:
+    """Times behind the tuples, as though in UTC, `UNKNOWN_TIME` if absent; `age` in seconds or -1."""
+
+    start: Int
+    stop: Int
+    age: Int
+
+
+def _tail(text: Text, equals: Int, begin: Int, end: Int) -> _Tail | None:
+    """Times from the `=` numbers `begin` to `end` of each line; None if no line has a start."""
+    out = _Tail(np.full(len(begin), UNKNOWN_TIME), np.full(len(begin), UNKNOWN_TIME), np.full(len(begin), -1))
+    found = False
+    for i in range(_MAX_TAIL):
+        some = np.flatnonzero(begin + i < end)
+        if not len(some):
+            break
+        where = equals[begin[some] + i]
+        key = text.at(where - 7)
+        for column, name in ((out.start, b"[start="), (out.stop, b"[stop=")):
+            here = (key >> np.uint64(64 - 8 * len(name))) == word(name)
+            if here.any():
+                column[some[here]] = _clock(text, where[here] + 1)
+                found = True
+        here = key == word(b"ta-time=")
+        if here.any():
+            seconds, digits = number(text.at(where[here] + 1))
+            out.age[some[here]] = np.where((digits > 0) & (digits < 8), seconds, -1)
+    return out if found else None
+
+
+def _times(entries: Entries, heads: _Heads, tail: _Tail | None) -> None:
+    """Put what the kernel noted of an entry's start and end into its times."""
+    if tail is None:
+        return
+    stamped = entries.last != UNKNOWN_TIME
+    # The clock face is local time without a zone. An event's own stamp has none: what lies between it and the stop, in
+    # whole quarters of an hour, is the zone. Without a stamp the clock is taken for UTC, which nodes keep.
+    lag = np.where(stamped & (tail.stop != UNKNOWN_TIME), tail.stop - entries.last, 0)
+    known = tail.start != UNKNOWN_TIME
+    start = np.where(known, tail.start - (lag + QUARTER // 2) // QUARTER * QUARTER, UNKNOWN_TIME)
+    # An entry outlives its last packet, a TCP one by up to five days, and its addresses may long belong to others when
+    # it is destroyed: its start is when they are known to have been its own.
+    destroyed = known & (heads.event == DESTROY)
+    alive = np.where(tail.age >= 0, start + tail.age * NS, start)
+    entries.first = np.where(known, np.minimum(start, entries.first), entries.first)
+    entries.last = np.where(destroyed, start, np.where(known & ~stamped, alive, entries.last))
+
+
+def _clock(text: Text, where: Int) -> Int:
+    """`Tue May 29 09:40:13 2018]` at each place as nanoseconds, as though it were UTC."""
+    words = text.at(where + 4) & low_bytes(3)
+    month = np.zeros(len(where), dtype=np.int64)
+    for name, ordinal in _MONTHS.items():
+        month[words == name] = ordinal
+    day, hour, minute, second = (_two_digits(text, where + offset) for offset in (8, 11, 14, 17))
+    year, digits = number(text.at(where + 20))
+    ok = (month > 0) & (digits == 4) & text.has(where + 24, b"]") & (year >= 1971) & (year < 2088)
+    ok &= (day >= 1) & (day <= 31) & (hour >= 0) & (hour < 24) & (minute >= 0) & (minute < 60) & (second >= 0)
+    seconds = ((_days(year, month, day) * 24 + hour) * 60 + minute) * 60 + second
+    out: Int = np.where(ok, seconds * NS, UNKNOWN_TIME)
+    return out
+
+
+def _two_digits(text: Text, where: Int) -> Int:
+    """Two digits, the first perhaps a blank; negative for anything else."""
+    high = text.bytes[where].astype(np.int64) - ord("0")
+    low = text.bytes[where + 1].astype(np.int64) - ord("0")
+    high = np.where(high == ord(" ") - ord("0"), 0, high)
+    value = high * 10 + low
+    proper = (high >= 0) & (high <= 9) & (low >= 0) & (low <= 9)
+    out: Int = np.where(proper, value, -1)
+    return out
+
+
+def _days(year: Int, month: Int, day: Int) -> Int:
+    """Days since the epoch, with years that begin in March so that the leap day is the last of one."""
+    early = month <= 2
+    year = year - early
+    since_march = np.where(early, month + 9, month - 3)
+    of_year = (153 * since_march + 2) // 5 + day - 1
+    return year * 365 + year // 4 - year // 100 + year // 400 + of_year - 719468
