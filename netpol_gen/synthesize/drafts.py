@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from netpol_gen.model import Edge
 from netpol_gen.policy import Peer, PolicyPort, Rule
@@ -34,9 +34,13 @@ class Draft:
 def merged(drafts: Iterable[Draft], peers: Iterable[Peer], ports: Iterable[PolicyPort]) -> Draft:
     """One rule for several, with everything that stands behind them."""
     drafts = tuple(drafts)
+    peers = tuple(sorted(set(peers), key=lambda p: p.key))
+    ports = tuple(sorted(set(ports), key=lambda p: p.key))
+    if len(drafts) == 1:
+        return replace(drafts[0], peers=peers, ports=ports)
     return Draft(
-        tuple(sorted(set(peers), key=lambda p: p.key)),
-        tuple(sorted(set(ports), key=lambda p: p.key)),
+        peers,
+        ports,
         frozenset().union(*(d.edges for d in drafts)),
         frozenset().union(*(d.inferred for d in drafts)),
         frozenset().union(*(d.why for d in drafts)),

@@ -65,6 +65,8 @@ class Answer:
     outside: bool = False
     widened: str = ""
     remarks: Remarks = ()
+    instead: Answer | None = None
+    """A better answer wherever the workloads that it selects besides have the same edge."""
 
 
 @dataclass(slots=True)
@@ -130,7 +132,18 @@ class Directory:
             remarks += self._service_ports(other, edge)
         there = None if other.namespace == namespace else LabelSelector.of({NAME_LABEL: other.namespace})
         rows = self.selected(other.namespace, selector)
-        return Answer((Peer(selector, there),), rows=rows, also=subject.also, remarks=remarks)
+        together = self._whole_service(other, there) if any(code == "NPG203" for code, _ in remarks) else None
+        return Answer((Peer(selector, there),), rows=rows, also=subject.also, remarks=remarks, instead=together)
+
+    def _whole_service(self, other: Workload, there: LabelSelector | None) -> Answer | None:
+        """All that a Service leads to, by the Service's own selector."""
+        selectors = {s.selector for s in self.services(other) if s.selector}
+        if len(selectors) != 1:
+            return None
+        selector = LabelSelector(min(selectors))
+        rows = self.selected(other.namespace, selector)
+        also = tuple(sorted({row.workload for row in rows} - {other}))
+        return Answer((Peer(selector, there),), rows=rows, also=also)
 
     def _behind_services(self, other: Workload, selector: LabelSelector) -> tuple[LabelSelector, Remarks]:
         """A selector that the selectors of its Services meet, so that AWS VPC CNI lets traffic to them pass.
@@ -242,9 +255,13 @@ class Directory:
             remark = ("NPG311", f"{text}; node addresses are admitted (--snat-clients world admits all)")
             return Answer(nodes.peers, nodes.problem, remarks=(remark, *nodes.remarks))
         family = {address.version} if address is not None else {4, 6}
-        peers = tuple(Peer(ip_block=self._world_block(n)) for n in _EVERYWHERE if n.version in family)
+        everyone = tuple(Peer(ip_block=self._world_block(n)) for n in _EVERYWHERE if n.version in family)
+        # A node may answer at an address from the pods' range, which was left out of the above.
+        others = tuple(p for p in nodes.peers if not addresses_of((p,)) <= addresses_of(everyone))
         return Answer(
-            peers, widened=f"every address outside: {text}", remarks=(("NPG311", f"{text}; all are admitted"),)
+            (*everyone, *others),
+            widened=f"every address outside: {text}",
+            remarks=(("NPG311", f"{text}; all are admitted"),),
         )
 
     def _world_block(self, network: Network) -> IPBlock:

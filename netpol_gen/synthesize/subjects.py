@@ -73,7 +73,7 @@ def relies_on_version(inventory: Inventory, subject: Subject) -> bool:
 def within(universe: Universe, workload: Workload, allowed: Mapping[str, str]) -> LabelSelector | None:
     """The smallest exact selector out of these labels only (a Service's selector), if there is one."""
     own = universe.rows(workload)
-    labels = [(k, v) for k, v in stable_labels(universe, workload, own, releases=True) if allowed.get(k) == v]
+    labels = [(k, v) for k, v in stable_labels(universe, workload, own) if allowed.get(k) == v]
     if not labels:
         return None
     found = _narrow(universe, workload, LabelSelector(), labels, absent=False)
@@ -102,19 +102,12 @@ def _others(universe: Universe, workload: Workload, selector: LabelSelector) -> 
     return tuple(sorted({r.workload for r in universe.selected(workload.namespace, selector)} - {workload}))
 
 
-def stable_labels(
-    universe: Universe, workload: Workload, own: Sequence[Row], *, releases: bool = False
-) -> list[tuple[str, str]]:
+def stable_labels(universe: Universe, workload: Workload, own: Sequence[Row]) -> list[tuple[str, str]]:
     """Labels that every pod of the workload carries and will carry, best first."""
     common = set.intersection(*(set(row.labels) for row in own)) if own else set()
     names = _pod_names(universe, workload)
     kept = [
-        (k, v)
-        for k, v in common
-        if valid_label_key(k)
-        and valid_label_value(v)
-        and not (per_instance(k) if releases else volatile(k))
-        and v not in names
+        (k, v) for k, v in common if valid_label_key(k) and valid_label_value(v) and not volatile(k) and v not in names
     ]
     return sorted(kept, key=_rank)
 

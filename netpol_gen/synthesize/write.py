@@ -181,7 +181,9 @@ class _Writer:
         for edge in edges:
             answer = self.directory.answer(edge, direction)
             # A selector that hits several workloads is right where all of them have the edge.
-            strangers = [w for w in answer.also if (w, edge.protocol, edge.port) not in together]
+            if answer.instead is not None and not _strangers(answer.instead, edge, together):
+                answer = answer.instead
+            strangers = _strangers(answer, edge, together)
             if strangers or not answer.peers:
                 problem = answer.problem or _ambiguous(edge, direction, strangers)
                 section.unwritten.append(Unwritten(edge, direction, problem))
@@ -273,6 +275,9 @@ class _Writer:
             for direction in Direction:
                 if workload in self.universe.host_network:
                     self.gaps.add(Gap(workload, direction, self.directory.subject(workload).problem))
+                elif not self.universe.rows(workload):
+                    # All its pods have ended, nothing makes new ones, and no flow speaks of it.
+                    continue
                 elif (workload, direction) not in self.seen and (workload, direction) not in self.isolated:
                     self.gaps.add(Gap(workload, direction, NOTHING_SEEN))
 
@@ -321,6 +326,11 @@ def _other(edge: Edge, direction: Direction) -> Workload | External:
 
 def _world(party: Workload | External) -> str:
     return party.address if isinstance(party, External) and party.kind is ExternalKind.WORLD else ""
+
+
+def _strangers(answer: Answer, edge: Edge, together: Collection[object]) -> list[Workload]:
+    """Workloads that the answer's peers select and that do not have the edge."""
+    return [w for w in answer.also if (w, edge.protocol, edge.port) not in together]
 
 
 def _ambiguous(edge: Edge, direction: Direction, strangers: Iterable[Workload]) -> str:

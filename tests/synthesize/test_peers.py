@@ -85,6 +85,12 @@ def test_hidden_clients_may_be_anyone():
     assert "every address outside" in found.notes[0].widened
 
 
+def test_hidden_clients_at_a_nodes_address_among_the_pods():
+    config = Config(snat_clients=SnatClients.WORLD)
+    lines, _ = rules(balanced(), edge(node("10.244.0.1"), "shop/web", 8080), config=config)
+    assert lines == ["from 0.0.0.0/0 except 10.244.0.0/16, 10.244.0.1/32 : TCP http"]
+
+
 @pytest.mark.parametrize(
     "made", [balanced("Local"), balanced(kind="ClusterIP"), balanced(target=9999)], ids=["Local", "ClusterIP", "port"]
 )
@@ -201,6 +207,19 @@ def test_no_exact_selector_within_the_services():
     assert lines == ["to app=api,tier=be : TCP 80"]
     assert "NPG203" in codes(found)
     assert "NPG203" not in codes(rules(made, CALL)[1])
+
+
+def test_all_that_a_service_leads_to_on_eks():
+    """Each version alone has no selector that the Service's meets; all of them together do."""
+    made = cluster().service("shop/reviews", "app=reviews", 80)
+    for version in ("v1", "v2"):
+        made.deploy(f"shop/reviews-{version}", f"app=reviews version={version}")
+    both = [edge("shop/web", f"shop/reviews-{version}", 80) for version in ("v1", "v2")]
+    eks = Config(cni=Cni.EKS_VPC_CNI)
+    assert rules(made, *both, config=eks)[0] == ["to app=reviews : TCP 80"]
+    assert "NPG203" not in codes(rules(made, *both, config=eks)[1])
+    assert rules(made, both[0], config=eks)[0] == ["to app=reviews,version=v1 : TCP 80"]
+    assert rules(made, *both)[0] == ["to app=reviews,version=v1, app=reviews,version=v2 : TCP 80"]
 
 
 def test_a_service_with_another_port_on_eks():
