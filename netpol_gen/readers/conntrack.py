@@ -5,7 +5,7 @@ source is the server behind every translation and whose destination is the clien
 `dst_*` are as dialled, `backend_*` the pod behind a Service where that differs, `src_ip` the client itself.
 
 Times. Events have their own with `-o timestamp`, entries theirs with `-o ktimestamp`. A dump without either has none:
-its rows stand at `conntrack_text.UNKNOWN_TIME`, with no hours, unless `snapshot` says when it was taken; what is alive
+its rows stand at `conntrack_times.UNKNOWN_TIME`, with no hours, unless `snapshot` says when it was taken; what is alive
 now belongs to whoever holds its addresses at the inventory's end. A connection counts once, however often it is told.
 """
 
@@ -21,7 +21,8 @@ from netpol_gen.flowtable import Flows, Reason, schema
 from netpol_gen.readers import conntrack_xml
 from netpol_gen.readers.conntrack_line import Aside, Outcome, read_line
 from netpol_gen.readers.conntrack_rows import Folder, unfit
-from netpol_gen.readers.conntrack_text import COLUMNS, UNKNOWN_TIME, Entries, decode
+from netpol_gen.readers.conntrack_text import COLUMNS, Entries, decode
+from netpol_gen.readers.conntrack_times import UNKNOWN_TIME
 from netpol_gen.readers.conntrack_words import Addresses
 from netpol_gen.readers.files import Input, Stream
 from netpol_gen.readers.rows import MAX_PLACES, Window

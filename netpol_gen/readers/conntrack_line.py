@@ -22,7 +22,7 @@ from netpol_gen.readers.conntrack_meaning import (
     Answer,
     meaning,
 )
-from netpol_gen.readers.conntrack_text import DESTROY, LAST_SECOND, NS, QUARTER, UNKNOWN_TIME
+from netpol_gen.readers.conntrack_times import DESTROY, LAST_SECOND, NS, QUARTER, UNKNOWN_TIME, WIDEST_ZONE
 from netpol_gen.readers.conntrack_words import NO_ADDRESS, Addresses
 
 LONGEST = 16 * 1024
@@ -308,7 +308,7 @@ def _counters(fields: Fields) -> tuple[int, int, Answer]:
 
 
 def _times(fields: Fields) -> tuple[int, int] | None:
-    """First and last time; the rules are those of `conntrack_text`."""
+    """First and last time; the rules are those of `conntrack_times`."""
     stamp = None if fields.stamp is None else fields.stamp * 1000
     start = None if fields.start is None else fields.start * NS
     if any(time is not None and not 0 <= time < LAST_SECOND * NS for time in (stamp, start)):
@@ -316,7 +316,10 @@ def _times(fields: Fields) -> tuple[int, int] | None:
     if start is None:
         return (UNKNOWN_TIME, UNKNOWN_TIME) if stamp is None else (stamp, stamp)
     if stamp is not None and fields.stop is not None:
-        start -= (fields.stop * NS - stamp + QUARTER // 2) // QUARTER * QUARTER
+        shift = (fields.stop * NS - stamp + QUARTER // 2) // QUARTER * QUARTER
+        if abs(shift) > WIDEST_ZONE:
+            return stamp, stamp
+        start -= shift
     if fields.event == DESTROY:
         return start, start
     if stamp is not None:

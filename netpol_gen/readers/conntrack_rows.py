@@ -18,7 +18,8 @@ import numpy as np
 from netpol_gen.flowtable import Reason
 from netpol_gen.model import Signal
 from netpol_gen.readers.conntrack_meaning import EPHEMERAL_FROM, UNKNOWN_CLIENT
-from netpol_gen.readers.conntrack_text import COLUMNS, NS, UNKNOWN_TIME, Entries
+from netpol_gen.readers.conntrack_text import COLUMNS, Entries
+from netpol_gen.readers.conntrack_times import NS, UNKNOWN_TIME
 from netpol_gen.readers.conntrack_words import FIRST_OTHER, Addresses, Int, Mask, Word
 from netpol_gen.readers.rows import SKETCH, Window
 

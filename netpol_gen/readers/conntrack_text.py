@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from netpol_gen.readers import conntrack_times
 from netpol_gen.readers.conntrack_meaning import (
     ASSURED_STRIDE,
     L4,
@@ -22,6 +23,7 @@ from netpol_gen.readers.conntrack_meaning import (
     Answer,
     table,
 )
+from netpol_gen.readers.conntrack_times import LAST_SECOND, NS, UNKNOWN_TIME
 from netpol_gen.readers.conntrack_words import (
     NO_ADDRESS,
     PAD,
@@ -36,18 +38,6 @@ from netpol_gen.readers.conntrack_words import (
     number,
     word,
 )
-
-UNKNOWN_TIME = 2**62 - 1
-"""The time of an entry whose source gives none: the last nanosecond that an inventory's history tells apart (2116).
-
-A dump without times shows what is alive now, and whoever holds an address at the end of the history holds it now."""
-NS = 1_000_000_000
-LAST_SECOND = 3_755_289_600
-"""The year 2088 is the last one believed."""
-QUARTER = 900 * NS
-"""Time zones differ by multiples of this."""
-_MAX_TAIL = 16
-"""Fields looked at behind the tuples; conntrack writes at most ten."""
 
 
 @dataclass(slots=True)
@@ -92,7 +82,6 @@ class Decoded:
     rest: list[tuple[int, bytes]]
 
 
-DESTROY = 3
 _EVENTS = tuple(word(text) for text in (b"    [NEW", b" [UPDATE", b"[DESTROY"))
 _FAMILIES = ((word(b"ipv4    "), b" 2 "), (word(b"ipv6    "), b" 10 "))
 _PROTOCOLS = (
@@ -102,7 +91,6 @@ _PROTOCOLS = (
 )
 _ICMP_CODE = len(L4)
 _ICMP = ((word(b"icmp    "), b" 1 ", _ICMP_CODE), (word(b"icmpv6  "), b" 58 ", _ICMP_CODE))
-_MONTHS = {word(name): i for i, name in enumerate(b"Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(), 1)}
 
 
 def _state_key(last: Word, length: Int) -> Word:
@@ -151,7 +139,10 @@ def _decode(text: Text, line: int, addresses: Addresses) -> Decoded:
     rows = rows[good][done]
     entries.line = rows + line
     tail = first[rows] + np.where(entries.octets < 0, 8, 12)
-    _times(entries, heads.take(done), _tail(text, equals, tail, first[rows] + count[rows]))
+    found = conntrack_times.find(text, equals, tail, first[rows] + count[rows])
+    if found is not None:
+        event = heads.event[done]
+        entries.first, entries.last = conntrack_times.settle((entries.first, entries.last), event, found)
     fast = np.zeros(len(starts), dtype=bool)
     fast[icmp] = True
     fast[rows] = True
@@ -385,90 +376,3 @@ def _unreplied(text: Text, end: Int, gap: Int) -> Mask:
     some = np.flatnonzero(out)
     out[some] = text.has(end[some], b" [UNREPL") & text.has(end[some] + 4, b"REPLIED]")
     return out
-
-
-# --- kernel timestamps ------------------------------------------------------------------------------------------------
-
-
-@dataclass(slots=True)
-class _Tail:
-    """Times behind the tuples, as though in UTC, `UNKNOWN_TIME` if absent; `age` in seconds or -1."""
-
-    start: Int
-    stop: Int
-    age: Int
-
-
-def _tail(text: Text, equals: Int, begin: Int, end: Int) -> _Tail | None:
-    """Times from the `=` numbers `begin` to `end` of each line; None if no line has a start."""
-    out = _Tail(np.full(len(begin), UNKNOWN_TIME), np.full(len(begin), UNKNOWN_TIME), np.full(len(begin), -1))
-    found = False
-    for i in range(_MAX_TAIL):
-        some = np.flatnonzero(begin + i < end)
-        if not len(some):
-            break
-        where = equals[begin[some] + i]
-        key = text.at(where - 7)
-        for column, name in ((out.start, b"[start="), (out.stop, b"[stop=")):
-            here = (key >> np.uint64(64 - 8 * len(name))) == word(name)
-            if here.any():
-                column[some[here]] = _clock(text, where[here] + 1)
-                found = True
-        here = key == word(b"ta-time=")
-        if here.any():
-            seconds, digits = number(text.at(where[here] + 1))
-            out.age[some[here]] = np.where((digits > 0) & (digits < 8), seconds, -1)
-    return out if found else None
-
-
-def _times(entries: Entries, heads: _Heads, tail: _Tail | None) -> None:
-    """Put what the kernel noted of an entry's start and end into its times."""
-    if tail is None:
-        return
-    stamped = entries.last != UNKNOWN_TIME
-    # The clock face is local time without a zone. An event's own stamp has none: what lies between it and the stop, in
-    # whole quarters of an hour, is the zone. Without a stamp the clock is taken for UTC, which nodes keep.
-    lag = np.where(stamped & (tail.stop != UNKNOWN_TIME), tail.stop - entries.last, 0)
-    known = tail.start != UNKNOWN_TIME
-    start = np.where(known, tail.start - (lag + QUARTER // 2) // QUARTER * QUARTER, UNKNOWN_TIME)
-    # An entry outlives its last packet, a TCP one by up to five days, and its addresses may long belong to others when
-    # it is destroyed: its start is when they are known to have been its own.
-    destroyed = known & (heads.event == DESTROY)
-    alive = np.where(tail.age >= 0, start + tail.age * NS, start)
-    entries.first = np.where(known, np.minimum(start, entries.first), entries.first)
-    entries.last = np.where(destroyed, start, np.where(known & ~stamped, alive, entries.last))
-
-
-def _clock(text: Text, where: Int) -> Int:
-    """`Tue May 29 09:40:13 2018]` at each place as nanoseconds, as though it were UTC."""
-    words = text.at(where + 4) & low_bytes(3)
-    month = np.zeros(len(where), dtype=np.int64)
-    for name, ordinal in _MONTHS.items():
-        month[words == name] = ordinal
-    day, hour, minute, second = (_two_digits(text, where + offset) for offset in (8, 11, 14, 17))
-    year, digits = number(text.at(where + 20))
-    ok = (month > 0) & (digits == 4) & text.has(where + 24, b"]") & (year >= 1971) & (year < 2088)
-    ok &= (day >= 1) & (day <= 31) & (hour >= 0) & (hour < 24) & (minute >= 0) & (minute < 60) & (second >= 0)
-    seconds = ((_days(year, month, day) * 24 + hour) * 60 + minute) * 60 + second
-    out: Int = np.where(ok, seconds * NS, UNKNOWN_TIME)
-    return out
-
-
-def _two_digits(text: Text, where: Int) -> Int:
-    """Two digits, the first perhaps a blank; negative for anything else."""
-    high = text.bytes[where].astype(np.int64) - ord("0")
-    low = text.bytes[where + 1].astype(np.int64) - ord("0")
-    high = np.where(high == ord(" ") - ord("0"), 0, high)
-    value = high * 10 + low
-    proper = (high >= 0) & (high <= 9) & (low >= 0) & (low <= 9)
-    out: Int = np.where(proper, value, -1)
-    return out
-
-
-def _days(year: Int, month: Int, day: Int) -> Int:
-    """Days since the epoch, with years that begin in March so that the leap day is the last of one."""
-    early = month <= 2
-    year = year - early
-    since_march = np.where(early, month + 9, month - 3)
-    of_year = (153 * since_march + 2) // 5 + day - 1
-    return year * 365 + year // 4 - year // 100 + year // 400 + of_year - 719468

@@ -15,7 +15,7 @@ from xml.parsers import expat
 
 from netpol_gen.flowtable import Reason
 from netpol_gen.readers.conntrack_line import LONGEST, Aside, Fields, MalformedError, Outcome, Tuple, finish
-from netpol_gen.readers.conntrack_text import DESTROY
+from netpol_gen.readers.conntrack_times import DESTROY
 from netpol_gen.readers.conntrack_words import Addresses
 
 _BEGIN = re.compile(rb"<flow[\s>]")
