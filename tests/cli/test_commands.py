@@ -1,0 +1,193 @@
+"""The commands as a user runs them: exit codes, what goes where, and errors that name the place."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PAYMENTS = "sample-flows/payments"
+FLOWS = [f"{PAYMENTS}/flows.jsonl"]
+INVENTORY = ["-i", f"{PAYMENTS}/inventory.yaml"]
+
+
+@pytest.fixture
+def run(repository: Path):
+    def command(*arguments: str | Path, stdin: bytes = b"") -> subprocess.CompletedProcess[str]:
+        ran = subprocess.run(
+            [sys.executable, "-m", "netpol_gen.cli.main", *map(str, arguments)],
+            cwd=repository,
+            input=stdin,
+            capture_output=True,
+            check=False,
+        )
+        out, err = ran.stdout.decode(), ran.stderr.decode()
+        assert "Traceback" not in err, err
+        return subprocess.CompletedProcess(ran.args, ran.returncode, out, err)
+
+    return command
+
+
+@pytest.fixture
+def policies(run, tmp_path):
+    out = tmp_path / "policies"
+    config = ["--config", f"{PAYMENTS}/netpol-gen.toml"]
+    assert run("generate", *FLOWS, *INVENTORY, *config, "--out", out).returncode == 0
+    return out
+
+
+def test_generate_writes_a_stream_to_stdout_and_the_summary_to_stderr(run):
+    ran = run("generate", *FLOWS, *INVENTORY)
+    assert ran.returncode == 0
+    assert ran.stdout.count("kind: NetworkPolicy") == 2
+    assert "allowed at both ends" in ran.stderr
+    assert run("generate", *FLOWS, *INVENTORY, "-q").stderr == ""
+
+
+def test_flows_from_stdin_mean_the_same(run, repository):
+    data = (repository / FLOWS[0]).read_bytes()
+    assert run("generate", "-", *INVENTORY, stdin=data).stdout == run("generate", *FLOWS, *INVENTORY).stdout
+
+
+def test_evidence_accounts_for_every_record(run, tmp_path):
+    file = tmp_path / "evidence.json"
+    run("generate", *FLOWS, *INVENTORY, "--out", tmp_path / "p", "--evidence", file)
+    document = json.loads(file.read_text())
+    ledger = document["ledger"]
+    assert ledger["read"] == sum(b["records"] for b in ledger["buckets"]) > 0
+    assert all(edge["replay"]["decision"] == "allow" for edge in document["edges"])
+    assert {rule["policy"] for rule in document["rules"]} == {"backend/api-gateway", "backend/payments"}
+
+
+def test_an_existing_policy_that_denies_what_was_observed_stops_the_run(run, tmp_path):
+    # The API has no deny rule, so only a cluster-wide policy can deny what generated rules admit.
+    tiers = tmp_path / "anp.yaml"
+    tiers.write_text(
+        "apiVersion: policy.networking.k8s.io/v1alpha1\nkind: AdminNetworkPolicy\nmetadata: {name: stop}\n"
+        "spec:\n  priority: 1\n  subject: {namespaces: {}}\n  ingress:\n  - {action: Deny, from: [{namespaces: {}}]}\n"
+    )
+    out = tmp_path / "out"
+    ran = run("generate", *FLOWS, *INVENTORY, "-i", tiers, "--out", out)
+    assert ran.returncode == 1
+    assert "would be denied, nothing was written" in ran.stderr
+    assert not out.exists()
+
+
+def test_verify(run, policies):
+    ran = run("verify", policies, *INVENTORY, "--flows", *FLOWS)
+    assert ran.returncode == 0
+    (policies / "backend" / "api-gateway.yaml").unlink()
+    broken = (policies / "backend" / "internal-port-restrict.yaml").read_text().replace("8443", "8444")
+    (policies / "backend" / "internal-port-restrict.yaml").write_text(broken)
+    ran = run("verify", policies, *INVENTORY, "--flows", *FLOWS)
+    assert ran.returncode == 1
+    assert "api-gateway" in ran.stdout
+    assert "8443" in ran.stdout
+
+
+@pytest.mark.parametrize(
+    ("form", "wanted"), [("csv", "backend/payments"), ("json", "backend/payments"), ("md", "**5 edges: 0 denied")]
+)
+def test_verify_forms(run, policies, form, wanted):
+    ran = run("verify", policies, *INVENTORY, "--flows", *FLOWS, "-o", form)
+    assert ran.returncode == 0
+    assert wanted in ran.stdout
+
+
+def test_explain(run, policies):
+    allowed = run("explain", policies, *INVENTORY, "backend/api-gateway", "backend/payments", "8443")
+    assert allowed.returncode == 0
+    denied = run("explain", policies, *INVENTORY, "backend/toolbox", "backend/payments", "8443/tcp")
+    assert denied.returncode == 1
+    assert "internal-port-restrict" in denied.stdout
+    unknown = run("explain", policies, *INVENTORY, "backend/nobody", "backend/payments", "8443")
+    assert unknown.returncode == 2
+    assert "backend/nobody" in unknown.stderr
+
+
+def test_list_and_diff(run, policies):
+    rows = list(csv.DictReader(io.StringIO(run("list", policies, *INVENTORY, "-o", "csv").stdout)))
+    wanted = {"src": "backend/api-gateway[Deployment]", "dst": "backend/payments[Deployment]", "connections": "TCP 8443"}
+    assert wanted in rows
+    assert not [r for r in rows if r["dst"] == "backend/payments[Deployment]" and r != wanted]
+    same = run("diff", policies, policies, *INVENTORY)
+    assert (same.returncode, same.stdout) == (0, "no difference in meaning\n")
+    opened = run("diff", policies, "none", *INVENTORY, "-o", "csv")
+    assert opened.returncode == 1
+    assert "added,backend/toolbox[Pod],backend/payments[Deployment],none,all" in opened.stdout.splitlines()
+    closed = run("diff", "none", policies, *INVENTORY, "--flows", *FLOWS)
+    assert closed.returncode == 1
+    assert closed.stdout.startswith("0 broken, 0 opened, ")
+
+
+def test_edges_forms(run):
+    rows = list(csv.DictReader(io.StringIO(run("edges", *FLOWS, *INVENTORY, "-o", "csv", "--all").stdout)))
+    assert {r["status"] for r in rows} > {"accepted", "refused"}
+    lines = run("edges", *FLOWS, *INVENTORY, "-o", "json").stdout.splitlines()
+    assert {json.loads(line)["status"] for line in lines} == {"accepted"}
+    assert run("edges", *FLOWS, *INVENTORY, "-o", "md").stdout.startswith("| client |")
+
+
+def test_edges_as_parquet_have_the_documented_columns(run, tmp_path):
+    import pandas as pd
+
+    from netpol_gen.edges import COLUMNS
+
+    file = tmp_path / "edges.parquet"
+    assert run("edges", *FLOWS, *INVENTORY, "-o", "parquet", "--out", file).returncode == 0
+    assert list(pd.read_parquet(file).columns) == list(COLUMNS)
+    assert run("edges", *FLOWS, *INVENTORY, "-o", "parquet").returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wanted"),
+    [
+        (["edges", "nothing-here.json"], "nothing-here.json"),
+        (["edges", "README.md"], "README.md"),
+        (["edges", *FLOWS, "-i", "README.md"], "README.md"),
+        (["edges", *FLOWS, "--source", "pcap"], "pcap"),
+        (["edges", *FLOWS, "--since", "yesterday"], "--since"),
+        (["edges", "s3://bucket/flows"], "s3://bucket/flows"),
+        (["generate", *FLOWS, "--cni", "weave"], "weave"),
+        (["generate"], "FLOWS"),
+        (["list", "nowhere", *INVENTORY], "nowhere"),
+        (["verify", f"{PAYMENTS}/inventory.yaml"], "--flows"),
+        (["bogus"], "bogus"),
+    ],
+)
+def test_bad_input_is_exit_2_and_names_the_thing(run, arguments, wanted):
+    ran = run(*arguments)
+    assert ran.returncode == 2
+    assert wanted in ran.stderr
+    assert ran.stdout == ""
+
+
+def test_a_hostile_file_name_cannot_command_the_terminal(run, tmp_path):
+    file = tmp_path / "a\x1b[31mred\n.json"
+    file.write_text("what is this\n")
+    ran = run("edges", file)
+    assert ran.returncode == 2
+    assert "\x1b" not in ran.stderr
+
+
+def test_strict_and_max_bad(run, tmp_path, repository):
+    file = tmp_path / "flows.jsonl"
+    file.write_bytes((repository / FLOWS[0]).read_bytes() + b'{"flow": {"time"\n')
+    ran = run("edges", file, "--strict")
+    assert ran.returncode == 2
+    assert "flows.jsonl:268" in ran.stderr
+    assert run("edges", file).returncode == 0
+    assert run("edges", file, "--max-bad", "0.5").returncode == 0
+    assert run("edges", file, "--max-bad", "0.001").returncode == 2
+
+
+def test_a_reader_that_goes_away_is_no_error(repository):
+    command = f"{sys.executable} -m netpol_gen.cli.main edges {FLOWS[0]} -q | head -n 1"
+    ran = subprocess.run(["bash", "-c", command], cwd=repository, capture_output=True, text=True, check=False)
+    assert ran.stdout.startswith("client")
+    assert ran.stderr == ""
