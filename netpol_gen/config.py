@@ -82,6 +82,8 @@ SYSTEM_NAMESPACES = frozenset(
     }
 )
 """Namespaces that get no policies of their own unless named with `-n`; they stay as peers."""
+SYSTEM_PREFIXES = ("kube-", "openshift-")
+"""So do those that Kubernetes and OpenShift keep for themselves, the resolver's among them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,4 +138,5 @@ class Config:
         """Whether policies are written for this namespace."""
         if self.namespaces is not None:
             return namespace in self.namespaces
-        return self.all_namespaces or namespace not in SYSTEM_NAMESPACES
+        own = namespace not in SYSTEM_NAMESPACES and not namespace.startswith(SYSTEM_PREFIXES)
+        return self.all_namespaces or own
