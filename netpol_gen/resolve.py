@@ -25,6 +25,7 @@ from netpol_gen.inventory.services import backends_of
 from netpol_gen.inventory.timeline import Timeline
 from netpol_gen.model import DirectionEvidence, External, ExternalKind, Party, Protocol, Signal, Workload
 from netpol_gen.parties import AMBIGUOUS, END, PROTOCOLS, Book, Vip
+from netpol_gen.sets import Address
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -227,10 +228,18 @@ def _targets(book: Book, party: Party | Vip, protocol: int, port: int, at: int) 
             key, pod = (book.code(book.party_of(target.pod)), target.port), book.pod_index(target.pod)
             out[key] = -1 if key in out else pod
         elif target.address is not None:
-            known = any(target.address == a for a, _ in book.inventory.api_server)
-            kind = ExternalKind.API_SERVER if known else ExternalKind.WORLD
-            out[book.code(External(kind, str(target.address))), target.port] = -1
+            out[book.code(_endpoint(book.inventory, target.address)), target.port] = -1
     return [(code, target_port, pod) for (code, target_port), pod in sorted(out.items())]
+
+
+def _endpoint(inventory: Inventory, address: Address) -> External:
+    """A Service's endpoint that is no pod of the inventory: one missing from the dump is unknown, not the world."""
+    if any(address == known for known, _ in inventory.api_server):
+        return External(ExternalKind.API_SERVER, str(address))
+    if inventory.node_at(address) is not None:
+        return External(ExternalKind.NODE, str(address))
+    inside = address in inventory.pod_ranges or address in inventory.service_ranges
+    return External(ExternalKind.UNKNOWN if inside else ExternalKind.WORLD, str(address))
 
 
 def _refuse_ephemeral(lines: pd.DataFrame, frame: pd.DataFrame, listening: np.ndarray) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from typing import Any, ClassVar
 
 import pytest
@@ -117,3 +117,20 @@ class TestPrivateAddressesWithoutAnInventory:
         assert accepted(row("10.0.0.1", "203.0.113.7", 443, **self.said), inventory=Inventory()) == [
             "x/a[Pod] -> world 203.0.113.7 TCP 443"
         ]
+
+
+def test_an_endpoint_that_the_dump_lacks_is_unknown_not_the_world():
+    from netpol_gen.inventory.objects import Backend, Service, ServicePort
+    from netpol_gen.model import Protocol
+
+    service = Service("shop", "ext", None, (ServicePort(80, Protocol.TCP, 8080),), (ip_address("10.96.0.99"),))
+    for address, wanted in (("10.0.7.7", []), ("203.0.113.5", ["shop/web[Deployment] -> world 203.0.113.5 TCP 8080"])):
+        backend = Backend("shop/ext", "", Protocol.TCP, 8080, ip_address(address))
+        inventory = inventory_of(
+            pod("web-1", "web", "10.0.1.1"),
+            service,
+            backends=(backend,),
+            sliced=frozenset({"shop/ext"}),
+            pod_ranges=AddressSet.of(ip_network("10.0.0.0/16")),
+        )
+        assert [str(e) for e in find_edges(flows_of(row("10.0.1.1", "10.96.0.99", 80)), inventory).accepted] == wanted
