@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from netpol_gen.config import Cni, Config, SnatClients
@@ -80,6 +80,8 @@ class Directory:
     _subjects: dict[Workload, Subject] = field(default_factory=dict)
     _egress: dict[Workload, tuple[LabelSelector, Remarks]] = field(default_factory=dict)
     _services: dict[Workload, tuple[Service, ...]] = field(default_factory=dict)
+    _namespaces: dict[str, LabelSelector] = field(default_factory=dict)
+    _answers: dict[tuple[Workload, str, Direction], Answer] = field(default_factory=dict)
     _rows: dict[tuple[str, LabelSelector], tuple[Row, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -115,11 +117,17 @@ class Directory:
             return self._external(other, edge, direction)
         if other in self.universe.host_network:
             return self._host_network(other)
-        return self._workload(other, own.namespace, edge, direction)
+        key = (other, own.namespace, direction)
+        if key not in self._answers:
+            self._answers[key] = self._workload(other, own.namespace, direction)
+        found = self._answers[key]
+        if direction is Direction.EGRESS and self.config.cni is Cni.EKS_VPC_CNI:
+            return replace(found, remarks=(*found.remarks, *self._service_ports(other, edge)))
+        return found
 
     # --- pods ---
 
-    def _workload(self, other: Workload, namespace: str, edge: Edge, direction: Direction) -> Answer:
+    def _workload(self, other: Workload, namespace: str, direction: Direction) -> Answer:
         subject = self.subject(other)
         if subject.selector is None:
             return Answer(problem=f"{other} cannot be named: {subject.problem}")
@@ -129,11 +137,16 @@ class Directory:
         remarks: Remarks = ()
         if direction is Direction.EGRESS and subject.exact:
             selector, remarks = self._behind_services(other, subject.selector)
-            remarks += self._service_ports(other, edge)
-        there = None if other.namespace == namespace else LabelSelector.of({NAME_LABEL: other.namespace})
+        there = self._there(other.namespace, namespace)
         rows = self.selected(other.namespace, selector)
         together = self._whole_service(other, there) if any(code == "NPG203" for code, _ in remarks) else None
         return Answer((Peer(selector, there),), rows=rows, also=subject.also, remarks=remarks, instead=together)
+
+    def _there(self, other: str, own: str) -> LabelSelector | None:
+        """The namespace selector that a peer needs, one value per namespace."""
+        if other == own:
+            return None
+        return self._namespaces.setdefault(other, LabelSelector.of({NAME_LABEL: other}))
 
     def _whole_service(self, other: Workload, there: LabelSelector | None) -> Answer | None:
         """All that a Service leads to, by the Service's own selector."""
@@ -168,8 +181,7 @@ class Directory:
         return self._egress[other]
 
     def _service_ports(self, other: Workload, edge: Edge) -> Remarks:
-        if self.config.cni is not Cni.EKS_VPC_CNI:
-            return ()
+        """AWS VPC CNI judges a Service's port, and expects the container's to be the same."""
         leading = [s for s in self.services(other) if self._leads_to(s, other, edge)]
         if not leading or any(p.port == edge.port for s in leading for p in s.ports):
             return ()

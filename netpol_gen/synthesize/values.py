@@ -13,6 +13,7 @@ NPG303 egress is isolated and no resolver is known      NPG331 the kubelet
 NPG304 default deny cuts off what was never seen        NPG332 etcd
 NPG305 default deny left out in a direction             NPG333 remote shells to or from outside
 NPG306 a namespace that no policy can live in           NPG340 Service port differs from container port (EKS)
+NPG307 a given name for a workload that is not there
 ```
 """
 

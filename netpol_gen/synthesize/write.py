@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from netpol_gen.config import Config
-from netpol_gen.errors import InvariantError
+from netpol_gen.errors import InvariantError, printable
 from netpol_gen.inventory import Inventory
 from netpol_gen.model import Diagnostic, Direction, Edge, Evidence, External, ExternalKind, Severity, Workload
 from netpol_gen.policy import NetworkPolicy
@@ -88,6 +88,9 @@ class _Writer:
         self.isolated: set[tuple[Workload, Direction]] = set()
         self.seen: dict[tuple[Workload, Direction], list[Edge]] = {}
         self.wanted: dict[tuple[Workload, Direction], list[Edge]] = {}
+        known = {f"{w.namespace}/{w.kind}/{w.name}" for w in self.universe.workloads}
+        for key in sorted(set(config.names) - known):
+            self.say("NPG307", "names", f"{printable(key)} is no workload that is known", Severity.INFO)
         self._sort_edges(edges, wanted)
         self.subjects = self._subjects()
 

@@ -257,6 +257,17 @@ def test_no_default_deny_unless_asked():
     assert all(p.name != "default-deny" for p in written(backend(), CALL).policies)
 
 
+def test_a_name_for_a_workload_that_is_not_there_is_said():
+    found = written(backend(), CALL, config=Config(names={"backend/Deployment/paymnts": "x"}))
+    said = [d.message for d in found.diagnostics if d.code == "NPG307"]
+    assert said == ["backend/Deployment/paymnts is no workload that is known"]
+
+
+def test_what_has_ended_and_was_not_seen_is_no_gap():
+    found = written(backend().pod("backend/Job/done", "app=done", phase="Succeeded"), CALL)
+    assert not any(g.workload == w("backend/Job/done") for g in found.gaps)
+
+
 # --- labels ---
 
 
