@@ -1,7 +1,7 @@
 """From paths to line-aligned blocks of bytes, the same for every source.
 
-`expand` turns what the user named (files, directories, globs, `-`) into `Input`s; `Input.head` is the first decompressed
-bytes, for sniffing; `Input.parts` cuts an input into shares for several processes; `Stream` reads one share:
+`expand` turns what the user named (files, directories, globs, `-`) into `Input`s; `Input.head` is the first
+decompressed bytes, for sniffing; `Input.parts` cuts an input into shares for several processes; `Stream` reads one:
 
     for block in Stream(item, part).blocks():   # complete lines, at most about BLOCK bytes, `block.line` counts from 1
         ...
@@ -20,7 +20,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, Protocol
+from typing import BinaryIO, NamedTuple, Protocol, cast
 
 import zstandard
 from isal import isal_zlib
@@ -38,14 +38,18 @@ MIN_PART = 32 * 1024 * 1024
 _GZIP = b"\x1f\x8b"
 _ZSTD = b"\x28\xb5\x2f\xfd"
 _ZSTD_SKIP = frozenset(bytes((0x50 + i, 0x2A, 0x4D, 0x18)) for i in range(16))
+# isal_zlib.error is made in C and not typed.
+_DAMAGE = (cast("type[Exception]", isal_zlib.error), zstandard.ZstdError, EOFError)
 _FEED = 8 * 1024
 """Compressed bytes at a time: about a block, and little memory even where they stand for a thousand times as many."""
 _UTF8_BOM = b"\xef\xbb\xbf"
 
 
 class Part(NamedTuple):
-    """A share of one input. Plain files: the lines that start in `start <= offset < end`. Compressed ones: every
-    `step`-th block, beginning with number `phase`; each share decompresses everything and parses its own blocks.
+    """A share of one input.
+
+    Plain files: the lines that start in `start <= offset < end`. Compressed ones: every `step`-th block, beginning with
+    number `phase`; each share decompresses everything and parses its own blocks.
     """
 
     start: int = 0
@@ -58,12 +62,19 @@ WHOLE = Part()
 
 
 class Block(NamedTuple):
-    """Complete lines. `line` is the number of the first one, from 1, within the part (shares of a compressed file count from
-    its beginning)."""
+    """Complete lines; the very last one of a file may lack its newline."""
 
     data: bytes
     line: int
+    """Number of the first one, from 1, within the part (shares of a compressed file count from its beginning)."""
+    lines: int
+    """How many there are, blank ones too."""
     too_long: bool = False
+
+
+def newlines(data: bytes) -> int:
+    """How many newlines there are: eight times as fast as `bytes.count`, which looks at each byte by itself."""
+    return len(data) - len(data.replace(b"\n", b""))
 
 
 @dataclass(slots=True)
@@ -87,7 +98,7 @@ class Input:
         if self.source is not None:
             return self.source
         try:
-            return open(self.path, "rb", buffering=0)  # noqa: PTH123, SIM115 - the stream that asked closes it
+            return open(self.path, "rb", buffering=0)  # noqa: PTH123 - the stream that asked closes it
         except OSError as error:
             raise InputError(_os_problem(error), Place(self.name)) from error
 
@@ -146,7 +157,7 @@ def _files(text: str) -> list[str]:
     if path.exists():
         return [text]
     if glob.has_magic(text):
-        matched = sorted(glob.glob(text, recursive=True))
+        matched = sorted(glob.glob(text, recursive=True))  # noqa: PTH207 - Path.glob takes no absolute pattern
         files = [name for match in matched for name in (_walk(Path(match)) if Path(match).is_dir() else [match])]
         if files:
             return files
@@ -246,7 +257,7 @@ class _Member(Protocol):
 
 
 class Inflate:
-    """Decompresses gzip members or zstandard frames that follow one another. `damage` says what is wrong, if anything."""
+    """Decompresses gzip members or zstandard frames that follow one another; `damage` says what is wrong."""
 
     def __init__(self, kind: str) -> None:
         """`kind` as `compression` tells it."""
@@ -263,7 +274,7 @@ class Inflate:
                 continue
             try:
                 piece = self._member.decompress(data)
-            except (isal_zlib.error, zstandard.ZstdError, EOFError) as error:
+            except _DAMAGE as error:
                 self.damage = f"damaged {self._kind} data: {error}"
                 return
             data = self._member.unused_data if self._member.eof else b""
@@ -289,8 +300,8 @@ class Inflate:
 
     def _new(self) -> _Member:
         if self._kind == "gzip":
-            return isal_zlib.decompressobj(wbits=31)  # type: ignore[no-any-return]
-        return zstandard.ZstdDecompressor(max_window_size=2**31).decompressobj()  # type: ignore[return-value]
+            return isal_zlib.decompressobj(wbits=31)
+        return zstandard.ZstdDecompressor(max_window_size=2**31).decompressobj()
 
     def finish(self) -> None:
         """All input was fed: an unfinished member is damage."""
@@ -382,15 +393,16 @@ class Stream:
                     yield self._whole(data[:at])
                 tail, have = [data[at:]], len(data) - at
                 if have > self._max_line:
-                    yield Block(data[at : at + 200], self.lines + 1, too_long=True)
+                    yield Block(data[at : at + 200], self.lines + 1, 1, too_long=True)
                     tail, have, skipping = [], 0, True
         if have:
             yield from self._last(b"".join(tail))
 
     def _whole(self, data: bytes) -> Block:
         line = self.lines + 1
-        self.lines += data.count(b"\n")
-        return Block(data, line)
+        count = newlines(data)
+        self.lines += count
+        return Block(data, line, count if data.endswith(b"\n") else count + 1)
 
     def _last(self, data: bytes) -> Iterator[Block]:
         if self.damage:

@@ -1,7 +1,7 @@
 """What one Hubble record says: is it evidence, which end is the client, what was seen of the conversation.
 
-Names and numbers are those of Cilium's `flow.proto`; an enum value may come as either. `traffic_direction` is not asked:
-it belongs to the reporting endpoint and does not tell who the client is (cilium/cilium#28006).
+Names and numbers are those of Cilium's `flow.proto`; an enum value may come as either. `traffic_direction` is not
+asked: it belongs to the reporting endpoint and does not tell who the client is (cilium/cilium#28006).
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def meaning(facts: Facts, flags: frozenset[str]) -> Meaning:
     """What a record says; `flags` are the names of the TCP flags set."""
     verdict, drop_reason, reason = _verdict(facts)
     if reason is not None:
-        return Meaning(reason, _detail(facts, reason))
+        return Meaning(reason)
     protocol = facts.flags.decode() if facts.flags in {UDP, SCTP} else "TCP"
     turned, evidence = _direction(facts, flags)
     signals = _signals(facts, flags, protocol, turned=turned, known=evidence is not None)
@@ -104,21 +104,10 @@ def _dropped_by_policy(facts: Facts) -> tuple[bool, str | None]:
     word = facts.drop_reason
     if isinstance(word, str) and word.isdecimal():
         word = int(word)
-    if isinstance(word, int):
-        name = POLICY_DROPS.get(word, str(word)) if word else None
-    else:
-        name = word or None
+    name = POLICY_DROPS.get(word, str(word)) if word and isinstance(word, int) else word or None
     # A proxy's "403" and the policy engine's own event carry no drop reason.
     by_event = facts.event in {POLICY_VERDICT, ACCESS_LOG} or facts.l7 is not None
     return name in _POLICY_DROP_NAMES or by_event, name
-
-
-def _detail(facts: Facts, reason: Reason) -> str:
-    if reason is Reason.NO_VERDICT:
-        return "no verdict" if facts.verdict in {None, "", 0, _VERDICTS[0]} else f"verdict {facts.verdict}"
-    if reason is Reason.OTHER_DROP:
-        return f"drop reason {facts.drop_reason}" if facts.drop_reason is not None else ""
-    return ""
 
 
 def _direction(facts: Facts, flags: frozenset[str]) -> tuple[bool, DirectionEvidence | None]:

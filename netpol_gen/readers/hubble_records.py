@@ -1,8 +1,8 @@
 """Hubble records as typed structs, and the tolerant way to them for lines that the typed decoder refuses.
 
 The typed decoder refuses a whole block for one odd value; then each line of the block goes through `understand`, which
-also knows the envelopes: wrapped, bare, `{"log": "…"}`, `{"message": "…"}`, Loki's `values`, camelCase, numbers as text,
-`{"result": {"flow": …}}`, the container runtime's `<time> stdout F ` in front.
+also knows the envelopes: wrapped, bare, `{"log": "…"}`, `{"message": "…"}`, Loki's `values`, camelCase, numbers as
+text, `{"result": {"flow": …}}`, the container runtime's `<time> stdout F ` in front.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Layer7(Struct, gc=False):
 
 
 class Flow(Struct, gc=False):
-    """What is read of a flow. Endpoints stay raw: the same few come again and again, and are looked up by their bytes."""
+    """What is read of a flow. Endpoints stay raw: the same few come again and again, and are known by their bytes."""
 
     time: str = ""
     verdict: Word = None
@@ -101,7 +101,7 @@ class BadFieldError(ValueError):
 
 
 class Found(NamedTuple):
-    """One record of a line: a flow, a loss marker (`node`, `hour`, `stage`, `events`), or a reason why it is neither."""
+    """One record of a line: a flow, a loss marker (node, hour, stage, events), or a reason why it is neither."""
 
     flow: Flow | None = None
     loss: tuple[str, int, str, int] | None = None

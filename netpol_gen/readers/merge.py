@@ -2,38 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from netpol_gen.model import Signal
 from netpol_gen.readers import sketch
-from netpol_gen.readers.rows import EVIDENCE_SHIFT, REPLY_UNIT, Endpoint, Key, Row, decided, split_ports
+from netpol_gen.readers.rows import (
+    EVIDENCE_SHIFT,
+    PORT_BITS,
+    REPLY_UNIT,
+    SKETCH,
+    Endpoint,
+    Identity,
+    Key,
+    Row,
+    split_ports,
+)
+
+End = tuple[Endpoint, str | None]
 
 
-def unify(endpoints: Iterable[Endpoint]) -> dict[Endpoint, Endpoint]:
-    """Map each form of a pod to one form with all that any of them says.
+def unify(everything: Iterable[Mapping[Identity, set[Endpoint]]]) -> dict[Identity, Endpoint]:
+    """One form of each end, with all that any of its forms says.
 
     A source tells more of a pod on the pod's own node (its workload) than elsewhere, and may call it `world` in one
-    record and name it in the next. Forms are the same pod when namespace, name and UID are.
+    record and name it in the next.
     """
-    groups: dict[tuple[str | None, str, str | None], list[Endpoint]] = {}
-    unified = {}
-    for endpoint in endpoints:
-        if endpoint.pod is None:
-            unified[endpoint] = endpoint
-        else:
-            groups.setdefault((endpoint.namespace, endpoint.pod, endpoint.uid), []).append(endpoint)
-    for forms in groups.values():
-        best = _union(forms) if len(forms) > 1 else forms[0]
-        unified.update(dict.fromkeys(forms, best))
-    return unified
+    forms: dict[Identity, set[Endpoint]] = {}
+    for some in everything:
+        for identity, found in some.items():
+            forms.setdefault(identity, set()).update(found)
+    return {identity: next(iter(found)) if len(found) == 1 else _union(found) for identity, found in forms.items()}
 
 
-def _union(forms: list[Endpoint]) -> Endpoint:
+def _union(found: Iterable[Endpoint]) -> Endpoint:
     """The form with the most labels, with what it lacks taken from the others, the richest first."""
-    forms = sorted(forms, key=_richness)
+    forms = sorted(found, key=_richness)
     best = forms[0]
     return best._replace(
         workload=next((form.workload for form in forms if form.workload), None),
@@ -48,54 +54,110 @@ def _richness(form: Endpoint) -> tuple[int, bool, bool, str]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Candidate:
-    undecided: Row
+class _Claim:
+    """That `row` is part of `known`: true where the sketch of `known` holds its connections."""
+
+    row: Row
     known: Row
-    client_port: int
     turned: bool
+    same_ends: bool
+    connections: np.ndarray
+    """40-bit hashes."""
+    all_of_them: bool
 
 
-def same_connection(rows: Mapping[Key, Row], hashes: np.ndarray, hours: np.ndarray) -> None:
-    """Fold undecided rows into the row of the same connection (both addresses, both ports, hour) where there is one.
+def same_connection(rows: Mapping[Key, Row], ends: Sequence[End], hashes: np.ndarray, hours: np.ndarray) -> None:
+    """Fold rows into the row of the same connections (both addresses, both ports, hour) where there is one.
 
-    Mid-stream packets without a direction would otherwise count a connection twice. A row emptied here has `count` 0.
-    Only where the sketch of the known row still holds that very connection; the rest is left to `netpol_gen.direction`.
+    Two kinds of row tell of connections that another row tells better:
+
+    - Undecided packets from the middle of a connection. Left alone they would count it twice.
+    - Answers to a node whose requests came with a pod's identity: a proxy on that node sent them from the node's
+      address with its client's identity, and only the way back shows the node.
+
+    A row emptied here has `count` 0. What a full sketch can no longer prove is left alone.
     """
-    candidates = list(_candidates(rows))
-    if not candidates:
+    claims = [*_undecided(rows, ends, hours), *_answers_to_nodes(rows, ends, hashes)]
+    if not claims:
         return
-    spans = sketch.slices(hours, sketch.HOUR_BITS, len(rows))
-    words = [
-        [candidate.known.index, hour, candidate.client_port, number]
-        for number, candidate in enumerate(candidates)
-        for hour in spans[candidate.undecided.index]
-    ]
-    table = np.array(words, dtype=np.uint64).reshape(-1, 4)
-    wanted = table[:, 0] << np.uint64(sketch.HASH_BITS) | sketch.mix(table[:, 1] << np.uint64(16) | table[:, 2])
-    found = np.isin(wanted, hashes)
-    for number in np.unique(table[found, 3]).tolist():
-        candidate = candidates[number]
-        if candidate.undecided.count:
-            _adopt(candidate)
+    sizes = [len(claim.connections) for claim in claims]
+    wanted = np.concatenate([np.uint64(c.known.index << sketch.HASH_BITS) | c.connections for c in claims])
+    held = sketch.holds(hashes, wanted)
+    found = np.bincount(np.repeat(np.arange(len(claims)), sizes), held, len(claims))
+    proven: dict[int, list[_Claim]] = {}
+    for claim, size, count in zip(claims, sizes, found.tolist(), strict=True):
+        if count and (count == size or not claim.all_of_them):
+            proven.setdefault(claim.row.index, []).append(claim)
+    for several in proven.values():
+        best = [claim for claim in several if claim.same_ends] or several
+        if len(best) == 1:
+            _adopt(best[0])
 
 
-def _candidates(rows: Mapping[Key, Row]) -> Iterable[_Candidate]:
-    for (src, dst, ports, kind), row in rows.items():
-        src_port, dst_port, known = split_ports(ports)
-        if known or not src_port or not dst_port:
+_Place = tuple[str, str, int, int]
+
+
+def _by_addresses(rows: Mapping[Key, Row], ends: Sequence[End]) -> dict[_Place, list[tuple[Key, Row]]]:
+    """Rows whose client is known by both addresses, server port and kind."""
+    found: dict[_Place, list[tuple[Key, Row]]] = {}
+    for key, row in rows.items():
+        src, dst = ends[key.src][1], ends[key.dst][1]
+        if src and dst and key.ports and split_ports(key.ports)[2]:
+            found.setdefault((src, dst, key.ports, key.kind), []).append((key, row))
+    return found
+
+
+def _undecided(rows: Mapping[Key, Row], ends: Sequence[End], hours: np.ndarray) -> Iterator[_Claim]:
+    open_rows = [(key, row) for key, row in rows.items() if not split_ports(key.ports)[2]]
+    if not open_rows:
+        return
+    known = _by_addresses(rows, ends)
+    for key, row in open_rows:
+        src_port, dst_port, _ = split_ports(key.ports)
+        src, dst = ends[key.src][1], ends[key.dst][1]
+        if not (src and dst and src_port and dst_port):
             continue
-        forward = rows.get(Key(src, dst, decided(dst_port), kind))
-        if forward is not None:
-            yield _Candidate(row, forward, src_port, turned=False)
-        backward = rows.get(Key(dst, src, decided(src_port), kind))
-        if backward is not None:
-            yield _Candidate(row, backward, dst_port, turned=True)
+        spans = sketch.of_row(hours, sketch.HOUR_BITS, row.index)
+        for turned, place, client_port in (
+            (False, (src, dst, dst_port, key.kind), src_port),
+            (True, (dst, src, src_port, key.kind), dst_port),
+        ):
+            same = (key.dst, key.src) if turned else (key.src, key.dst)
+            for other, target in known.get(place, ()):
+                connections = sketch.mix(spans << np.uint64(PORT_BITS) | np.uint64(client_port))
+                yield _Claim(row, target, turned, (other.src, other.dst) == same, connections, all_of_them=False)
 
 
-def _adopt(candidate: _Candidate) -> None:
-    row, known = candidate.undecided, candidate.known
+def _answers_to_nodes(rows: Mapping[Key, Row], ends: Sequence[End], hashes: np.ndarray) -> Iterator[_Claim]:
+    nodes = {number for number, (end, _) in enumerate(ends) if not end.namespace and _NODES & _entities(end)}
+    one_way = [(k, r) for k, r in rows.items() if k.src in nodes and r.count // REPLY_UNIT == r.count % REPLY_UNIT]
+    if not one_way:
+        return
+    known = _by_addresses(rows, ends)
+    for key, row in one_way:
+        connections = sketch.of_row(hashes, sketch.HASH_BITS, row.index)
+        place = (ends[key.src][1] or "", ends[key.dst][1] or "", key.ports, key.kind)
+        for other, target in known.get(place, ()):
+            asks = target.count % REPLY_UNIT > target.count // REPLY_UNIT
+            if asks and ends[other.src][0].namespace and other.dst == key.dst and len(connections) <= SKETCH:
+                yield _Claim(row, target, turned=False, same_ends=False, connections=connections, all_of_them=True)
+
+
+_NODES = frozenset({"host", "remote-node"})
+
+
+def _entities(end: Endpoint) -> frozenset[str]:
+    return frozenset((end.entities or "").split(","))
+
+
+def _adopt(claim: _Claim) -> None:
+    row, known = claim.row, claim.known
+    if row.bits >> EVIDENCE_SHIFT:
+        known.absorb(row)
+        row.count = 0
+        return
     signals = row.bits & ((1 << EVIDENCE_SHIFT) - 1)
-    if candidate.turned:
+    if claim.turned:
         row.count += row.count * REPLY_UNIT
         row.bits = turn_signals(signals)
         if row.extra:

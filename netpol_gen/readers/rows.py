@@ -1,10 +1,10 @@
-"""Folding records into rows while reading: what every reader writes to.
+r"""Folding records into rows while reading: what every reader writes to.
 
 A reader is a function `read(stream: Stream, rows: Rows) -> None`. It goes over `rows.blocks(stream)`, and for each
 record it either folds it into a row or sets it aside:
 
     for block in rows.blocks(stream):
-        for line, text in enumerate(block.data.split(b"\\n"), block.line):
+        for line, text in enumerate(block.data.split(b"\n"), block.line):
             if not text.strip():
                 continue
             rows.read += 1                                          # every record that was met
@@ -14,10 +14,10 @@ record it either folds it into a row or sets it aside:
             row.fold(first, last, counted(replies=0), Signal.SYN, DirectionEvidence.SYN, node)
             rows.connection(row, hour, client_port)
 
-where `src = rows.end(Endpoint(namespace="a", pod="b"), "10.0.0.7")` and `kind = rows.kind(Kind("TCP", "forwarded"))` are
-small numbers that stand for values, `ports` is `decided(dst_port)` or `undecided(src_port, dst_port)`. When the record
-is an answer and the reader knows it, it turns the ends round first (`counted(replies=1)`): orientation is described in
-`flowtable`. Records are never kept, so memory grows with distinct conversations alone.
+where `src = rows.end(Endpoint(namespace="a", pod="b"), "10.0.0.7")` and `kind = rows.kind(Kind("TCP", "forwarded"))`
+are small numbers that stand for values, `ports` is `decided(dst_port)` or `undecided(src_port, dst_port)`. When the
+record is an answer and the reader knows it, it turns the ends round first (`counted(replies=1)`): orientation is
+described in `flowtable`. Records are never kept, so memory grows with distinct conversations alone.
 
 `rows.read` is counted apart from rows and reasons, so that the ledger can notice a record that went nowhere.
 """
@@ -50,8 +50,8 @@ MAX_HOUR = 1 << 20
 """The year 2089."""
 LINE_BITS = 44
 """In `Row.line`, the line is below this bit and the number of the share above it."""
-_PORT_BITS = 16
-_CONNECTION_BITS = 36
+PORT_BITS = 16
+CONNECTION_BITS = 36
 _LOG_LIMIT = 1 << 19
 
 
@@ -69,6 +69,8 @@ class Endpoint(NamedTuple):
 
 
 NOBODY = Endpoint()
+Identity = Endpoint | tuple[str | None, str, str | None]
+"""What makes two ends with one address the same: namespace, name and UID of a pod, else all that is known."""
 
 
 class Kind(NamedTuple):
@@ -99,12 +101,12 @@ def decided(dst_port: int | None) -> int:
 
 def undecided(src_port: int, dst_port: int) -> int:
     """Ports of a row whose client is not known."""
-    return dst_port | (src_port + 1) << _PORT_BITS
+    return dst_port | (src_port + 1) << PORT_BITS
 
 
 def split_ports(ports: int) -> tuple[int | None, int | None, bool]:
     """Source port, destination port and whether the client is known."""
-    src, dst = ports >> _PORT_BITS, ports & 0xFFFF
+    src, dst = ports >> PORT_BITS, ports & 0xFFFF
     return (src - 1 if src else None), (dst or None), not src
 
 
@@ -134,8 +136,8 @@ def _sum(a: int | None, b: int | None) -> int | None:
 class Row:
     """One conversation so far.
 
-    Times are nanoseconds since the epoch, or `times.canonical` text, the same throughout one source; `Rows.finish` makes
-    numbers of them.
+    Times are nanoseconds since the epoch, or `times.canonical` text, the same throughout one source;
+    `Rows.finish` makes numbers of them.
     """
 
     __slots__ = ("bits", "count", "extra", "first", "index", "last", "line", "nodes")
@@ -150,7 +152,7 @@ class Row:
         self.nodes: tuple[str, ...] = ()
         self.extra: Extra | None = None
 
-    def fold(  # noqa: PLR0913, PLR0917 - the columns of a record
+    def fold(
         self, first: int, last: int, count: int, signals: int, evidence: DirectionEvidence | None = None, node: str = ""
     ) -> None:
         """Add records. `count` as `counted` makes it; `evidence` is what decided the client, None where undecided."""
@@ -218,7 +220,9 @@ class Partial:
     """Records by share."""
     lines: dict[int, int]
     """Newlines by share."""
-    ends: list[tuple[Endpoint, str | None]]
+    ends: list[tuple[Identity, str | None]]
+    forms: dict[Identity, set[Endpoint]]
+    """All that was said of an end."""
     kinds: list[Kind]
     keys: list[Key]
     rows: list[Row]
@@ -249,10 +253,10 @@ class Rows:
         self.memo: dict[str, Any] = {}
         """For readers: what they have worked out, by source name, kept from one share to the next."""
         self.log = array("Q")
-        """Connections seen: `row << 36 | hour << 16 | client port`; `compact` folds them into `_hashes` and `_hours`."""
-        self._ends: dict[tuple[Endpoint, str | None], int] = {}
+        """Connections seen: `row << 36 | hour << 16 | client port`; `compact` folds them into the sketches."""
+        self._ends: dict[tuple[Identity, str | None], int] = {}
+        self._forms: dict[Identity, set[Endpoint]] = {}
         self._kinds: dict[Kind, int] = {}
-        self._endpoints: dict[Endpoint, Endpoint] = {}
         self._hashes: np.ndarray | None = None
         self._hours: np.ndarray | None = None
         self._share = -1
@@ -294,9 +298,15 @@ class Rows:
             self.aside(Reason.MALFORMED, stream.lines + 1, stream.damage)
 
     def end(self, endpoint: Endpoint, address: str | None) -> int:
-        """The number of an end; `address` is canonical text, None where hidden."""
-        pair = (self._endpoints.setdefault(endpoint, endpoint), address)
-        return self._ends.setdefault(pair, len(self._ends))
+        """The number of an end; `address` is canonical text, None where hidden.
+
+        A pod's end is one, whatever forms of it are met; `merge.unify` puts them together.
+        """
+        identity: Identity = endpoint
+        if endpoint.pod is not None:
+            identity = (endpoint.namespace, endpoint.pod, endpoint.uid)
+        self._forms.setdefault(identity, set()).add(endpoint)
+        return self._ends.setdefault((identity, address), len(self._ends))
 
     def kind(self, kind: Kind) -> int:
         """The number of a kind."""
@@ -313,7 +323,7 @@ class Rows:
 
     def connection(self, row: Row, hour: int, client_port: int) -> None:
         """Note a connection; the same one noted again, here or by another process, counts once. Hours 0 to MAX_HOUR."""
-        self.log.append(row.index << _CONNECTION_BITS | hour << _PORT_BITS | client_port)
+        self.log.append(row.index << CONNECTION_BITS | hour << PORT_BITS | client_port)
 
     def aside(self, reason: Reason, line: int, detail: str = "", count: int = 1) -> None:
         """Set records aside; the first few places of each reason are kept."""
@@ -346,6 +356,7 @@ class Rows:
             read=self._reads,
             lines=self._lines,
             ends=list(self._ends),
+            forms=self._forms,
             kinds=list(self._kinds),
             keys=list(self.rows),
             rows=list(self.rows.values()),

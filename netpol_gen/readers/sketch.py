@@ -1,8 +1,8 @@
 """Distinct connections per row, in bounded memory and whatever the order.
 
 Of each row the 65 smallest 40-bit hashes of (hour, client port) are kept. Up to 64 distinct connections that is a
-count; beyond, the 65th smallest hash says how dense they lie (k minimum values; a standard error of one in eight). Which
-hashes are smallest does not depend on order, files or processes, so neither does the estimate.
+count; beyond, the 65th smallest hash says how dense they lie (k minimum values; a standard error of one in eight).
+Which hashes are smallest does not depend on order, files or processes, so neither does the estimate.
 """
 
 from __future__ import annotations
@@ -73,6 +73,19 @@ def estimates(hashes: Words, rows: int) -> list[int]:
         count if count <= SKETCH else max(SKETCH + 1, round((count - 1) * (1 << HASH_BITS) / top))
         for count, top in zip(counts, largest.tolist(), strict=True)
     ]
+
+
+def of_row(words: Words, bits: int, row: int) -> Words:
+    """The values of one row, without the row number."""
+    low, high = np.searchsorted(words, np.array([row << bits, (row + 1) << bits], dtype=np.uint64))
+    return words[low:high] & np.uint64((1 << bits) - 1)
+
+
+def holds(words: Words, wanted: Words) -> np.ndarray:
+    """Which of `wanted` are among the sorted `words`."""
+    if not len(words):
+        return np.zeros(len(wanted), dtype=bool)
+    return np.asarray(words[np.minimum(np.searchsorted(words, wanted), len(words) - 1)] == wanted)
 
 
 def slices(words: Words, bits: int, rows: int) -> list[tuple[int, ...]]:

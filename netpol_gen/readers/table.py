@@ -16,7 +16,7 @@ from netpol_gen.errors import InputError, InvariantError, printable
 from netpol_gen.flowtable import Flows, Ledger, Reason, schema
 from netpol_gen.model import DirectionEvidence
 from netpol_gen.readers import sketch
-from netpol_gen.readers.merge import same_connection, unify
+from netpol_gen.readers.merge import End, same_connection, unify
 from netpol_gen.readers.rows import (
     EVIDENCE_SHIFT,
     LINE_BITS,
@@ -36,9 +36,6 @@ if TYPE_CHECKING:
 
 LINE_MASK = (1 << LINE_BITS) - 1
 _EVIDENCE = tuple(DirectionEvidence)
-
-End = tuple[Endpoint, str | None]
-
 
 @dataclass(frozen=True, slots=True)
 class Share:
@@ -77,7 +74,7 @@ def build(shares: Sequence[Share], partials: Sequence[Partial]) -> Flows:
         for address, known in partial.names.items():
             names.setdefault(address, set()).update(known)
     merged = merge(shares, partials, offsets)
-    same_connection(merged.rows, merged.hashes, merged.hours)
+    same_connection(merged.rows, list(merged.ends), merged.hashes, merged.hours)
     records = sum(row.count % REPLY_UNIT for row in merged.rows.values())
     if records + sum(ledger.set_aside.values()) != ledger.read:
         raise InvariantError(f"{ledger.read} records read, but {records} in rows and {ledger.set_aside} set aside")
@@ -123,10 +120,10 @@ def merge(shares: Sequence[Share], partials: Sequence[Partial], offsets: Sequenc
     merged = Merged(list(dict.fromkeys(share.name for share in shares)))
     file_of = {name: number for number, name in enumerate(merged.files)}
     bases = [(file_of[share.name] << LINE_BITS) + offset for share, offset in zip(shares, offsets, strict=True)]
-    unified = unify({endpoint for partial in partials for endpoint, _ in partial.ends})
+    unified = unify(partial.forms for partial in partials)
     hashes, hours = [merged.hashes], [merged.hours]
     for partial in partials:
-        ends = [merged.ends.setdefault((unified[e], ip), len(merged.ends)) for e, ip in partial.ends]
+        ends = [merged.ends.setdefault((unified[end], ip), len(merged.ends)) for end, ip in partial.ends]
         kinds = [merged.kinds.setdefault(kind, len(merged.kinds)) for kind in partial.kinds]
         numbers = np.empty(len(partial.rows), dtype=np.uint64)
         for key, row in zip(partial.keys, partial.rows, strict=True):
@@ -135,7 +132,7 @@ def merge(shares: Sequence[Share], partials: Sequence[Partial], offsets: Sequenc
             numbers[index] = _add(merged.rows, Key(ends[key[0]], ends[key[1]], key[2], kinds[key[3]]), row)
         hashes.append(sketch.renumber(partial.hashes, sketch.HASH_BITS, numbers))
         hours.append(sketch.renumber(partial.hours, sketch.HOUR_BITS, numbers))
-        partial.keys, partial.rows, partial.ends = [], [], []
+        partial.keys, partial.rows, partial.ends, partial.forms = [], [], [], {}
     if len(merged.rows) >= MAX_ROWS - 1:
         raise InputError(f"more than {MAX_ROWS} distinct conversations; split the input by time")
     merged.hashes = sketch.smallest(np.concatenate(hashes))
@@ -169,7 +166,7 @@ def _table(merged: Merged, names: Mapping[str, set[str]]) -> pa.Table:
     flows = sketch.estimates(merged.hashes, len(rows))
     columns: dict[str, list[Any]] = {}
     columns |= _seen(order, rows, hours, flows, merged.files)
-    columns |= _connection(order, keys, rows, ends, kinds)
+    columns |= _connection(order, keys, ends, kinds)
     for side, name in enumerate(("src", "dst")):
         chosen = [ends[keys[i][side]] for i in order]
         columns |= _end(name, chosen)
@@ -237,9 +234,7 @@ def _evidence(bits: int) -> str | None:
     return str(_EVIDENCE[(ranks & -ranks).bit_length() - 1]) if ranks else None
 
 
-def _connection(
-    order: list[int], keys: list[Key], rows: list[Row], ends: list[End], kinds: list[Kind]
-) -> dict[str, list[Any]]:
+def _connection(order: list[int], keys: list[Key], ends: list[End], kinds: list[Kind]) -> dict[str, list[Any]]:
     ports = [split_ports(keys[i][2]) for i in order]
     chosen = [kinds[keys[i][3]] for i in order]
     return {

@@ -1,7 +1,7 @@
 """RFC 3339 times with up to nine digits of fraction, which `datetime` would cut to six.
 
-*Canonical text* is UTC without zone or trailing zeros: `2021-06-16T16:52:13.1368344`. Two of them compare as their times
-do, so that a reader can keep the earliest and latest without turning each into a number.
+*Canonical text* is UTC without zone or trailing zeros: `2021-06-16T16:52:13.1368344`. Two of them compare as their
+times do, so that a reader can keep the earliest and latest without turning each into a number.
 """
 
 from __future__ import annotations

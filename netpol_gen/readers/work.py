@@ -87,7 +87,8 @@ def _batches(jobs: Sequence[Job], processes: int) -> list[list[Job]]:
     """Jobs by process: the largest first, each to the process with the least to do so far."""
     batches: list[list[Job]] = [[] for _ in range(processes)]
     costs = [0] * processes
-    for job in sorted((job for job in jobs if job.item.source is None), key=lambda job: (-job.cost, job.share, job.part)):
+    files = [job for job in jobs if job.item.source is None]
+    for job in sorted(files, key=lambda job: (-job.cost, job.share, job.part)):
         least = costs.index(min(costs))
         batches[least].append(job)
         costs[least] += job.cost
@@ -101,8 +102,7 @@ def _ask(batch: list[Job], window: Window) -> Partial:
     ran = subprocess.run(  # noqa: S603 - this Python, our own code
         [sys.executable, "-c", _START.format(path=path)],
         input=pickle.dumps((batch, window)),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         check=False,
     )
     if ran.returncode or not ran.stdout:

@@ -1,0 +1,390 @@
+"""Folding Hubble records into rows: the hot loop, and what few records need."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+from msgspec import Raw
+
+from netpol_gen.errors import printable
+from netpol_gen.flowtable import Reason
+from netpol_gen.model import Signal
+from netpol_gen.readers import times
+from netpol_gen.readers.documents import TOO_LONG, Element
+from netpol_gen.readers.hubble_ends import BadEndpointError, address, endpoint, is_health
+from netpol_gen.readers.hubble_fields import aggregated, answers, detail, flag_names, ports_problem, service, texts
+from netpol_gen.readers.hubble_meaning import DROP, POLICY_VERDICT, SCTP, TRACE, UDP, Facts, meaning
+from netpol_gen.readers.hubble_records import ABSENT, Flow, Found, Response, understand
+from netpol_gen.readers.rows import (
+    CONNECTION_BITS,
+    EVIDENCE_SHIFT,
+    NOBODY,
+    PORT_BITS,
+    Key,
+    Kind,
+    Row,
+    Rows,
+    counted,
+    undecided,
+)
+from netpol_gen.sets import MAX_PORT
+
+_MEMO_LIMIT = 1 << 17
+"""Entries after which a memo starts afresh, so that hostile input cannot fill memory."""
+_WRAPPED = msgspec.json.Decoder(Response)
+_BARE = msgspec.json.Decoder(Flow)
+
+
+class _Deed(NamedTuple):
+    """`hubble_meaning.Meaning` as the numbers that folding needs."""
+
+    reason: Reason | None
+    turned: bool
+    known: bool
+    adds: int
+    """For `Row.count`."""
+    bits: int
+    """For `Row.bits`."""
+    group: int
+    """`kind << 2 | turned << 1 | known`."""
+
+
+_Cell = list[Any]
+"""Row, the endpoints as they came, `row.index << CONNECTION_BITS`, the latest connection; a list is quick to unpack."""
+
+
+_ASIDE = (
+    Reason.BAD_FIELD,
+    Reason.BAD_FIELD,
+    Reason.NO_ENDPOINT,
+    Reason.HEALTH,
+    Reason.LOOPBACK,
+    Reason.MULTICAST,
+)
+"""Why an end makes a record no evidence: -1 in the place of an end's number is the first of these. The first wins."""
+_REASON_NUMBERS = {Reason.LOOPBACK: -5, Reason.MULTICAST: -6}
+
+
+class Reader:
+    """Folds Hubble records into rows. One per process: what it has worked out serves all files."""
+
+    def __init__(self, rows: Rows) -> None:
+        self.rows = rows
+        self.decoder: msgspec.json.Decoder[Any] = _WRAPPED
+        self.cells: dict[tuple[str, str, int, int, str], _Cell] = {}
+        """Rows by addresses as in the packet, port, `_Deed.group` and node, with the endpoints last seen there."""
+        self.forms: dict[bytes, tuple[Raw, dict[str, int]]] = {}
+        """Numbers of ends by the endpoint's bytes and the address, with a copy of the bytes that all may share."""
+        self.deeds: dict[tuple[Any, ...], _Deed] = {}
+        self.facts: dict[Facts, _Deed] = {}
+        self.minutes: dict[str, int] = {}
+        """Hours since the epoch by `2021-06-16T16:52`."""
+        window = rows.window
+        self.since = times.text(max(window.since or 0, 0))
+        self.until = "~" if window.until is None else times.text(max(window.until, 0))
+
+    def block(self, data: bytes, line: int, count: int) -> None:
+        """So many complete lines, the first of which has this number."""
+        records = self._decode(data)
+        numbers: Sequence[int] = range(line, line + count)
+        lines: list[bytes] = []
+        if records is not None and len(records) != len(numbers):
+            lines = data.split(b"\n")
+            numbers = [number for number, text in enumerate(lines, line) if text.strip(b" \t\r")]
+        if records is None or len(records) != len(numbers):
+            for number, text in enumerate(data.split(b"\n"), line):
+                self.value(text, number)
+            return
+
+        def text_of(index: int) -> bytes:
+            nonlocal lines
+            lines = lines or data.split(b"\n")
+            return lines[numbers[index] - line]
+
+        self.rows.read += len(records)
+        self.fold(records, numbers, text_of)
+
+    def batch(self, batch: Sequence[Element]) -> None:
+        """JSON values from anywhere in a file."""
+        for element in batch:
+            if element.problem:
+                self.rows.read += 1
+                reason = Reason.TOO_LONG if element.problem == TOO_LONG else Reason.MALFORMED
+                self.rows.aside(reason, element.line, element.problem)
+        sound = [element for element in batch if not element.problem]
+        records = self._decode(b"\n".join(element.data for element in sound))
+        if records is None or len(records) != len(sound):
+            for element in sound:
+                self.value(element.data, element.line)
+            return
+        self.rows.read += len(records)
+        self.fold(records, [element.line for element in sound], lambda index: sound[index].data)
+
+    def value(self, text: bytes, line: int) -> None:
+        """One line or JSON value, out of a block that was refused."""
+        records = self._decode(text) if text else None
+        if records is not None and len(records) == 1:
+            self.rows.read += 1
+            self.fold(records, (line,), lambda _: text)
+        else:
+            self._accept(understand(text), line)
+
+    def _decode(self, data: bytes) -> list[Flow | None] | None:
+        """Flows of a block, None for a record that is none; None where the decoder refuses."""
+        try:
+            found: list[Any] = self.decoder.decode_lines(data)
+            if self.decoder is _BARE:
+                if found and all(flow.ip is None for flow in found):
+                    self.decoder = _WRAPPED
+                return found
+            if found and all(each.flow is None for each in found):
+                # Not the wrapped form: bare flows, it may be.
+                bare = _BARE.decode_lines(data)
+                if any(flow.ip is not None for flow in bare):
+                    self.decoder = _BARE
+                    return list(bare)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return None
+        return [each.flow for each in found]
+
+    def _again(self, text: bytes, line: int) -> None:
+        """A record that lacks something once more, tolerantly: another encoder may have written it. It is counted."""
+        found = understand(text)
+        self.rows.read -= 1
+        self._accept(found, line)
+
+    def _accept(self, found: Iterable[Found], line: int) -> None:
+        for each in found:
+            self.rows.read += 1
+            if each.flow is not None:
+                self.fold([each.flow], (line,), None)
+            elif each.loss is not None:
+                self.rows.lose(*each.loss)
+                self.rows.aside(Reason.LOST_EVENTS, line)
+            else:
+                self.rows.aside(each.reason, line, each.detail)
+
+    def fold(  # noqa: C901, PLR0912, PLR0915 - the hot loop: a call for each step would take longer than the step
+        self, records: Sequence[Flow | None], numbers: Sequence[int], text_of: Callable[[int], bytes] | None
+    ) -> None:
+        """Fold records that are counted already. `text_of` gives the bytes of one, to look again; None: this was it."""
+        rows, cells, deeds, minutes = self.rows, self.cells, self.deeds, self.minutes
+        connection, windowed, since, until = rows.log.append, bool(rows.window), self.since, self.until
+        if len(cells) > _MEMO_LIMIT or len(self.forms) > _MEMO_LIMIT or len(minutes) > _MEMO_LIMIT:
+            self._forget()
+        for index, flow in enumerate(records):
+            if flow is None or (l4 := flow.l4) is None or (ip := flow.ip) is None:
+                self._odd(flow, numbers[index], text_of and text_of(index))
+                continue
+            if (ports := l4.tcp) is not None:
+                flags = bytes(ports.flags)
+            elif (ports := l4.udp) is not None:
+                flags = UDP
+            elif (ports := l4.sctp) is not None:
+                flags = SCTP
+            else:
+                self._odd(flow, numbers[index], text_of and text_of(index))
+                continue
+
+            when = flow.time
+            hour = minutes.get(when[:16])
+            if hour is not None and when[-1] == "Z":
+                when = when[:-1]
+            elif (found := times.canonical(when)) is not None:
+                when = found
+                hour = minutes[when[:16]] = times.nanoseconds(when) // times.HOUR << PORT_BITS
+            else:
+                self._odd(flow, numbers[index], text_of and text_of(index))
+                continue
+            if windowed and not since <= when < until:
+                rows.aside(Reason.OUT_OF_WINDOW, numbers[index])
+                continue
+
+            event = flow.event_type
+            known_as = (
+                flags,
+                flow.is_reply,
+                flow.verdict,
+                flow.trace_observation_point,
+                0 if event is None else event.type,
+                flow.drop_reason_desc,
+            )
+            reason, turned, known, adds, bits, group = deed = deeds.get(known_as) or self._deed(flow, flags, known_as)
+            if reason is not None:
+                rows.aside(reason, numbers[index], detail(flow, reason))
+                continue
+
+            if turned:
+                server, client = ports.source_port, ports.destination_port
+            else:
+                client, server = ports.source_port, ports.destination_port
+            if client >> 16 or not (known or client):
+                self._odd(flow, numbers[index], text_of and text_of(index))
+                continue
+            if not known:
+                server, client = undecided(client, server) if 0 < server <= MAX_PORT else 0, 0
+            # A cell is what one node says of one conversation. Comparing the endpoints with what it said last is much
+            # quicker than looking them up.
+            place = (ip.source, ip.destination, server, group, flow.node_name)
+            cell = cells.get(place)
+            if cell is None or cell[1] != flow.source or cell[2] != flow.destination:
+                cell = self._cell(flow, deed, server, numbers[index])
+                if cell is None:
+                    if server < 1 or (known and server > MAX_PORT):
+                        self._odd(flow, numbers[index], text_of and text_of(index))
+                    continue
+                cells[place] = cell
+            row, _, _, base, latest = cell
+            row.last = max(row.last, when)
+            row.first = min(row.first, when)
+            row.count += adds
+            row.bits |= bits
+            number = base | hour | client
+            if number != latest:
+                cell[4] = number
+                connection(number)
+            if (
+                flow.destination_names is not ABSENT
+                or flow.source_names is not ABSENT
+                or flow.destination_service is not ABSENT
+                or flow.source_service is not ABSENT
+                or flow.aggregate is not ABSENT
+                or flow.l7 is not None
+            ):
+                self._more(flow, row, turned=turned)
+
+    # --- what few records need ----------------------------------------------------------------------------------------
+
+    def _forget(self) -> None:
+        self.cells.clear()
+        self.forms.clear()
+        self.minutes.clear()
+        self.deeds.clear()
+        self.facts.clear()
+
+    def _odd(self, flow: Flow | None, line: int, text: bytes | None) -> None:
+        """A record that lacks what it needs: look again, or, after that, set it aside."""
+        l4 = None if flow is None else flow.l4
+        if l4 is not None and not (l4.tcp or l4.udp or l4.sctp) and (l4.icmp4 is not l4.icmp6):
+            self.rows.aside(Reason.ICMP, line)
+            return
+        if text is not None:
+            self._again(text, line)
+            return
+        assert flow is not None  # noqa: S101 - what was looked at again is a flow
+        if times.canonical(flow.time) is None:
+            detail = f"time {printable(flow.time, 40)} is no time" if flow.time else "time is missing"
+        else:
+            detail = ports_problem(flow)
+        self.rows.aside(Reason.BAD_FIELD, line, detail)
+
+    def _deed(self, flow: Flow, flags: bytes, known_as: tuple[Any, ...]) -> _Deed:
+        event = flow.event_type
+        is_reply = True if flow.is_reply is None and flow.reply else flow.is_reply
+        facts = Facts(
+            verdict=flow.verdict,
+            drop_reason=flow.drop_reason if flow.drop_reason_desc is None else flow.drop_reason_desc,
+            type=flow.type,
+            point=flow.trace_observation_point,
+            event=event.type if event is not None else 0,
+            sub_event=event.sub_type if event is not None else 0,
+            is_reply=is_reply,
+            trace_reason=flow.trace_reason,
+            l7=None if flow.l7 is None else flow.l7.type or "",
+            flags=flags,
+        )
+        deed = self.facts.get(facts)
+        if deed is None:
+            found = meaning(facts, flag_names(flags))
+            known = found.evidence is not None
+            evidence = 0 if found.evidence is None else 1 << (EVIDENCE_SHIFT + found.evidence.rank)
+            kind = Kind(found.protocol, found.verdict.value, found.drop_reason)
+            deed = _Deed(
+                found.reason,
+                found.turned,
+                known,
+                counted(replies=1 if found.turned else 0),
+                int(found.signals) | evidence,
+                -1 if found.reason is not None else self.rows.kind(kind) << 2 | found.turned << 1 | known,
+            )
+            if len(self.facts) > _MEMO_LIMIT:
+                self.facts.clear()
+            self.facts[facts] = deed
+        # The short key stands for all facts only where the others are not asked.
+        # `Type` says nothing new of these events: socket events have one of their own.
+        plain = facts.event in {DROP, POLICY_VERDICT} or (facts.event == TRACE and facts.point is not None)
+        if plain and flow.is_reply is not None and flow.drop_reason is None and flow.l7 is None:
+            self.deeds[known_as] = deed
+        return deed
+
+    def _cell(self, flow: Flow, deed: _Deed, server: int, line: int) -> _Cell | None:
+        """The row of a record with its ends looked up; None where an end or the port makes it no evidence."""
+        ip = flow.ip
+        assert ip is not None  # noqa: S101 - `fold` has looked
+        source, src = self._end(bytes(flow.source), ip.source)
+        destination, dst = self._end(bytes(flow.destination), ip.destination)
+        if src < 0 or dst < 0:
+            self._no_end(flow, line, src, dst)
+            return None
+        if server < 1 or (deed.known and server > MAX_PORT):
+            return None
+        if deed.turned:
+            src, dst = dst, src
+        row = self.rows.row(Key(src, dst, server, deed.group >> 2), line)
+        if row.first is None:
+            row.first, row.last = "~", ""
+        if flow.node_name and flow.node_name not in row.nodes:
+            row.nodes += (flow.node_name,)
+        return [row, source, destination, row.index << CONNECTION_BITS, -1]
+
+    def _end(self, raw: bytes, text: str) -> tuple[Raw, int]:
+        """An endpoint's bytes to keep, and the number of the end, or one below zero (`_ASIDE`)."""
+        form = self.forms.get(raw)
+        if form is None:
+            form = self.forms[raw] = (Raw(raw), {})
+        number = form[1].get(text)
+        if number is None:
+            number = form[1][text] = self._new_end(raw, text)
+        return form[0], number
+
+    def _new_end(self, raw: bytes, text: str) -> int:
+        canonical, reason = address(text)
+        if reason is not None:
+            return _REASON_NUMBERS.get(reason, -1)
+        try:
+            found = endpoint(raw) if raw != b"null" else NOBODY
+        except BadEndpointError:
+            return -2
+        if raw == b"null" or (canonical is None and found == NOBODY):
+            return -3
+        return -4 if is_health(found) else self.rows.end(found, canonical)
+
+    def _no_end(self, flow: Flow, line: int, src: int, dst: int) -> None:
+        number = min(-end for end in (src, dst) if end < 0)
+        side = "source" if -src == number else "destination"
+        detail = ""
+        if number == 1 and flow.ip is not None:
+            detail = f"IP.{side} {printable(getattr(flow.ip, side), 60)} is no address"
+        elif number == 2:
+            detail = f"{side} is no endpoint"
+        self.rows.aside(_ASIDE[number - 1], line, detail)
+
+    def _more(self, flow: Flow, row: Row, *, turned: bool) -> None:
+        """Names, the Service dialled, aggregation, DNS answers."""
+        names = (flow.source_names, flow.destination_names)
+        client, server = reversed(names) if turned else names
+        dialled = service(bytes(flow.source_service if turned else flow.destination_service))
+        flows = aggregated(bytes(flow.aggregate)) if flow.aggregate is not ABSENT else 1
+        for raw, side in ((client, "src_names"), (server, "dst_names")):
+            if found := texts(bytes(raw)):
+                getattr(row.more(), side).update(found)
+        if dialled:
+            row.more().services.add(dialled)
+        if flow.aggregate is not ABSENT:
+            row.more().flows += flows - 1
+            row.bits |= Signal.SAMPLED
+        if turned and flow.l7 is not None and flow.l7.dns is not ABSENT:
+            for ip, name in answers(bytes(flow.l7.dns)):
+                self.rows.names.setdefault(ip, set()).add(name)

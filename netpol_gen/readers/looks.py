@@ -1,0 +1,106 @@
+"""What a file that is no flow log looks like, for the error message."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import msgspec
+
+from netpol_gen.errors import printable
+
+
+@dataclass(frozen=True, slots=True)
+class Looks:
+    """What a file looks like; `certain` where it cannot be anything else."""
+
+    what: str
+    certain: bool = True
+    advice: str = ""
+
+
+_MAGIC: tuple[tuple[bytes, str], ...] = (
+    (b"\xd4\xc3\xb2\xa1", "a packet capture (pcap)"),
+    (b"\xa1\xb2\xc3\xd4", "a packet capture (pcap)"),
+    (b"\x4d\x3c\xb2\xa1", "a packet capture (pcap)"),
+    (b"\x0a\x0d\x0d\x0a", "a packet capture (pcapng)"),
+    (b"PAR1", "a Parquet file"),
+    (b"PK\x03\x04", "a zip archive"),
+    (b"BZh", "bzip2 data; decompress it, or use gzip or zstandard"),
+    (b"\xfd7zXZ\x00", "xz data; decompress it, or use gzip or zstandard"),
+    (b"\x04\x22\x4d\x18", "lz4 data; decompress it, or use gzip or zstandard"),
+    (b"\x1f\x8b", "gzip data inside compressed data"),
+    (b"\x28\xb5\x2f\xfd", "zstandard data inside compressed data"),
+    (b"SQLite format 3\x00", "an SQLite database"),
+    (b"\x7fELF", "a program"),
+    (b"%PDF", "a PDF document"),
+    (b"\xff\xfe", "UTF-16 text; write it as UTF-8 (PowerShell: `| Out-File -Encoding utf8`)"),
+    (b"\xfe\xff", "UTF-16 text; write it as UTF-8"),
+)
+
+_HUMAN = Looks("human-readable output of `hubble observe`", advice="; run it with `-o jsonpb` (or `-o json`)")
+_AWS = Looks("an AWS VPC flow log")
+_PATTERNS: tuple[tuple[re.Pattern[bytes], Looks], ...] = (
+    # compact: `Jan 10 09:41:07.123: a/b:1 (ID:5) -> c/d:80 (ID:6) to-endpoint FORWARDED (TCP Flags: SYN)`
+    (
+        re.compile(
+            rb"(?m)^[^\n]{0,100}\d\d:\d\d:\d\d(?:\.\d+)?[^\n]{0,300}\s(?:->|<-|<>)\s[^\n]{0,300}"
+            rb"\s(?:FORWARDED|DROPPED|AUDIT|REDIRECTED|ERROR|TRACED|TRANSLATED)\b"
+        ),
+        _HUMAN,
+    ),
+    # tab and table: one header line
+    (re.compile(rb"(?m)^TIMESTAMP\s+(?:NODE\s+)?SOURCE\s+DESTINATION\s+TYPE\s+VERDICT\s+SUMMARY"), _HUMAN),
+    # dict: a block of `KEY: value` per flow
+    (re.compile(rb"(?m)^[ \t]*TIMESTAMP: .*\n(?:[ \t]*NODE: .*\n)?[ \t]*SOURCE: .*\n[ \t]*DESTINATION: "), _HUMAN),
+    (re.compile(rb"(?i)\A\s*<(?:!doctype html|html)"), Looks("an HTML page")),
+    (re.compile(rb"(?i)\A\s*<(?:\?xml|[a-z]+[ >])"), Looks("XML", certain=False)),
+    (
+        re.compile(rb"(?m)^(?:- )?apiVersion:\s*\S+"),
+        Looks("a Kubernetes manifest (YAML)", advice="; give it with --inventory"),
+    ),
+    (
+        re.compile(rb'(?s)\A\s*[{\[].*"apiVersion"\s*:\s*"'),
+        Looks("Kubernetes objects (JSON)", advice="; give them with --inventory"),
+    ),
+    (re.compile(rb"(?i)\Aversion[ ,]account-id[ ,]"), _AWS),
+    (re.compile(rb"(?m)^\d+ \d{11,12} eni-[0-9a-f]+ "), _AWS),
+    (re.compile(rb"(?m)^[^\n]{0,60}\b(?:tcp|udp|icmp)\s+\d+ .*\bsrc=\S+ dst=\S+ "), Looks("a conntrack table")),
+    (re.compile(rb"\A\s*---\s*\n"), Looks("YAML", certain=False)),
+)
+
+
+def describe(head: bytes) -> Looks:
+    """What a file with this beginning looks like."""
+    for magic, what in _MAGIC:
+        if head.startswith(magic):
+            return Looks(what)
+    if head[257:262] == b"ustar":
+        return Looks("a tar archive")
+    if b"\0" in head or sum(byte < 9 or 13 < byte < 32 for byte in head[:4096]) > len(head[:4096]) // 10:
+        return Looks("binary data")
+    for pattern, looks in _PATTERNS:
+        if pattern.search(head[:8192]):
+            return looks
+    return _plain(head)
+
+
+def _plain(head: bytes) -> Looks:
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    first = text.split(b"\n", 1)[0][:500]
+    if text[:1] in {b"{", b"["}:
+        keys = _keys(first)
+        return Looks(f"JSON of another kind{f' (with {keys})' if keys else ''}", certain=False)
+    lines = [line for line in text[:8192].split(b"\n")[:5] if line]
+    commas = {line.count(b",") for line in lines}
+    if len(lines) > 1 and len(commas) == 1 and commas != {0}:
+        return Looks(f"CSV with the header `{printable(first.decode(errors='replace'), 80)}`", certain=False)
+    return Looks(f"text that begins `{printable(first.decode(errors='replace'), 60)}`", certain=False)
+
+
+def _keys(line: bytes) -> str:
+    try:
+        value = msgspec.json.decode(line)
+    except (msgspec.DecodeError, RecursionError):
+        return ""
+    return printable(", ".join(sorted(value)[:6]), 100) if isinstance(value, dict) else ""

@@ -1,0 +1,198 @@
+"""From a Hubble export to the flow table: flows/s, MB/s, peak memory, ratio to `json.loads` alone on the same file.
+
+    python -m tests.bench hubble                         # 300,000 records of 2.2 kB in 20,000 edges
+    python -m tests.bench.hubble --records 1000000
+
+Each measurement runs in a child process of its own; CPU seconds are printed beside elapsed ones, because on a busy
+machine only the former are worth comparing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import os
+import random
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import zstandard
+
+PODS = 2000
+NAMESPACES = 40
+NODES = 50
+START = 472_224
+"""Hours since the epoch: 2023-11-14T00."""
+
+
+@dataclass(frozen=True)
+class Pod:
+    ip: str
+    node: str
+    near: str
+    """The endpoint object as its own node writes it."""
+    far: str
+
+
+def pods() -> list[Pod]:
+    made = []
+    for i in range(PODS):
+        app, namespace = f"service-{i // 4}", f"team-{i // 4 % NAMESPACES}"
+        labels = [
+            f"k8s:app.kubernetes.io/instance={app}",
+            "k8s:app.kubernetes.io/managed-by=Helm",
+            f"k8s:app.kubernetes.io/name={app}",
+            "k8s:app.kubernetes.io/part-of=shop",
+            "k8s:app.kubernetes.io/version=v1.17.3",
+            f"k8s:io.cilium.k8s.namespace.labels.kubernetes.io/metadata.name={namespace}",
+            "k8s:io.cilium.k8s.policy.cluster=default",
+            f"k8s:io.cilium.k8s.policy.serviceaccount={app}",
+            f"k8s:io.kubernetes.pod.namespace={namespace}",
+        ]
+        far: dict[str, Any] = {"identity": 10_000 + i // 4, "cluster_name": "default", "namespace": namespace}
+        far |= {"labels": labels, "pod_name": f"{app}-7d9c5b8f6-{i:05d}"}
+        near = {"ID": i + 1, **far, "workloads": [{"name": app, "kind": "Deployment"}]}
+        text = [json.dumps(each, separators=(",", ":")) for each in (near, far)]
+        made.append(Pod(f"10.{i // 65536}.{i // 256 % 256}.{i % 256}", f"default/node-{i % NODES}", *text))
+    return made
+
+
+_RECORD = (
+    '{{"flow":{{"time":"{time}","uuid":"{uuid}","emitter":{{"name":"Hubble","version":"1.18.3+g3f5a1c2d"}},'
+    '"verdict":"FORWARDED","ethernet":{{"source":"46:e5:ea:1f:95:ff","destination":"d6:ec:b0:4a:ff:46"}},'
+    '"IP":{{"source":"{a.ip}","destination":"{b.ip}","ipVersion":"IPv4"}},"l4":{{"TCP":{{"source_port":{sport},'
+    '"destination_port":{dport},"flags":{{{flags}}}}}}},"source":{a.far},"destination":{b.near},"Type":"L3_L4",'
+    '"node_name":"{b.node}","node_labels":["beta.kubernetes.io/arch=amd64","kubernetes.io/hostname=node",'
+    '"kubernetes.io/os=linux","topology.kubernetes.io/zone=europe-west4-a"],"event_type":{{"type":4}},'
+    '"traffic_direction":"INGRESS","trace_observation_point":"TO_ENDPOINT","trace_reason":"{reason}",'
+    '"is_reply":{reply},"interface":{{"index":25,"name":"lxc0123456789ab"}},"Summary":"TCP Flags: {summary}"}},'
+    '"node_name":"{b.node}","time":"{time}"}}\n'
+)
+
+
+def records(count: int, edges: int, seed: int) -> Iterator[str]:
+    """Five records to a connection, on average: SYN, SYN-ACK, and data both ways."""
+    rng = random.Random(seed)
+    everyone = pods()
+    ports = (80, 443, 5432, 6379, 8080, 8443, 9090, 9093)
+    pairs = [(rng.choice(everyone), rng.choice(everyone), rng.choice(ports)) for _ in range(edges)]
+    shapes = (("SYN",), ("SYN", "ACK"), ("PSH", "ACK"), ("PSH", "ACK"), ("FIN", "ACK"))
+    made = 0
+    while made < count:
+        client, server, port = rng.choice(pairs)
+        client_port = rng.randrange(32768, 61000)
+        for number, shape in enumerate(shapes):
+            reply = number in {1, 3}
+            a, b = (server, client) if reply else (client, server)
+            second, fraction = divmod(made * 86_400_000_000_000 // count, 1_000_000_000)
+            moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(START * 3600 + second))
+            yield _RECORD.format(
+                time=f"{moment}.{fraction:09d}Z",
+                uuid=f"{rng.getrandbits(128):032x}",
+                a=a,
+                b=b,
+                sport=port if reply else client_port,
+                dport=client_port if reply else port,
+                flags=",".join(f'"{flag}":true' for flag in shape),
+                reason="REPLY" if reply else "ESTABLISHED",
+                reply=str(reply).lower(),
+                summary=", ".join(shape),
+            )
+            made += 1
+            if made == count:
+                return
+
+
+def write(path: Path, count: int, edges: int, seed: int) -> None:
+    with path.open("w", encoding="ascii", buffering=1 << 20) as out:
+        out.writelines(records(count, edges, seed))
+
+
+def read(path: str, processes: int) -> int:
+    from netpol_gen.readers import read_flows
+
+    return read_flows([path], processes=processes).ledger.read
+
+
+def loads(path: str, _: int) -> int:
+    """What the standard library needs for parsing alone."""
+    with Path(path).open("rb") as lines:
+        return sum(1 for line in lines if json.loads(line))
+
+
+STEPS = {"read": read, "loads": loads}
+
+
+def child(step: str, path: str, processes: int) -> None:
+    """Run one measurement and print it as JSON."""
+    start = time.perf_counter()
+    count = STEPS[step](path, processes)
+    elapsed = time.perf_counter() - start
+    own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
+    peak = (own.ru_maxrss / 1024, children.ru_maxrss / 1024)
+    print(json.dumps({"count": count, "elapsed": elapsed, "cpu": cpu, "peak": peak}))
+
+
+def measure(step: str, path: Path, processes: int = 1) -> dict[str, Any]:
+    command = [sys.executable, "-m", "tests.bench.hubble", "--child", step, str(path), str(processes)]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True)
+    return dict(json.loads(ran.stdout))
+
+
+def show(name: str, found: dict[str, Any], size: int, base: dict[str, Any]) -> None:
+    rate, cpu_rate = found["count"] / found["elapsed"], found["count"] / found["cpu"]
+    ratio = found["count"] / found["elapsed"] / (base["count"] / base["elapsed"])
+    own, children = found["peak"]
+    peak = f"{own:.0f}" + (f" + {children:.0f} per process" if children else "")
+    print(
+        f"{name:28} {rate / 1e3:7.0f} k flows/s {size / 1e6 / found['elapsed']:7.0f} MB/s  x{ratio:4.1f} json.loads"
+        f"  {cpu_rate / 1e3:6.0f} k flows per CPU second  peak {peak} MiB",
+        flush=True,
+    )
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Generate, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--records", type=int, default=300_000)
+    parser.add_argument("--edges", type=int, default=20_000)
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args([] if arguments is None else arguments)
+    with tempfile.TemporaryDirectory() as directory:
+        plain = Path(directory, "flows.jsonl")
+        write(plain, options.records, options.edges, options.seed)
+        size = plain.stat().st_size
+        print(
+            f"{options.records} records of {size // options.records} bytes, {options.edges} pairs of client and port, "
+            f"seed {options.seed}, {os.cpu_count()} cores",
+            flush=True,
+        )
+        base = measure("loads", plain)
+        show("json.loads alone", base, size, base)
+        for processes in (1, 2):
+            show(f"plain, {processes} process(es)", measure("read", plain, processes), size, base)
+        packed = {"gz": plain.with_suffix(".jsonl.gz"), "zst": plain.with_suffix(".jsonl.zst")}
+        with plain.open("rb") as source, gzip.open(packed["gz"], "wb", compresslevel=1) as target:
+            while piece := source.read(1 << 20):
+                target.write(piece)
+        with plain.open("rb") as source, packed["zst"].open("wb") as target:
+            zstandard.ZstdCompressor(level=3).copy_stream(source, target)
+        for kind, path in packed.items():
+            for processes in (1, 2):
+                show(f"{kind}, {processes} process(es)", measure("read", path, processes), size, base)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--child"]:
+        child(sys.argv[2], sys.argv[3], int(sys.argv[4]))
+    else:
+        main(sys.argv[1:])
