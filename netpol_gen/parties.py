@@ -76,7 +76,7 @@ class Book:
         if "host" in entities and "remote-node" not in entities:
             return self.code(External(ExternalKind.OWN_NODE, address))
         if "kube-apiserver" in entities:
-            return self.code(External(ExternalKind.API_SERVER, address))
+            return self.code(External(ExternalKind.API_SERVER, self.node_address(address)))
         if "remote-node" in entities:
             return self.code(External(ExternalKind.NODE, self.node_address(address)))
         if "ingress" in entities:
@@ -89,7 +89,9 @@ class Book:
     def node_address(self, address: str) -> str:
         """The node's own address where the record shows another of its addresses (router, tunnel)."""
         node = self.timeline.node_of(ipaddress.ip_address(address)) if address else None
-        return str(node.addresses[0]) if node is not None and node.addresses else address
+        if node is None or not node.addresses or ipaddress.ip_address(address) in node.addresses:
+            return address
+        return str(node.addresses[0])
 
     def at(
         self, ends: Sequence[tuple[str, ...]], at: np.ndarray, static: np.ndarray, frame: pd.DataFrame, guard: int

@@ -114,10 +114,10 @@ class Rule:
 
     @property
     def key(self) -> tuple[Any, ...]:
-        """Total order."""
+        """Total order: by ports first, so that a new peer on known ports changes its rule and moves none."""
         peers = (0,) if self.peers is ALL else (1, tuple(p.key for p in self.peers))
         ports = (0,) if self.ports is ALL else (1, tuple(p.key for p in self.ports))
-        return (peers, ports)
+        return (ports, peers)
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,7 +91,7 @@ def test_node_local_cache_observed_at_its_own_address():
         edge("shop/web", node("169.254.25.10"), 53, "UDP"),
         ref="shop/api",
     )
-    assert others == ["to 169.254.25.10/32 : TCP 53, UDP 53", "to 203.0.113.9/32 : TCP 9"]
+    assert others == ["to 203.0.113.9/32 : TCP 9", "to 169.254.25.10/32 : TCP 53, UDP 53"]
     assert "NPG314" not in codes(found)
 
 
@@ -104,7 +104,7 @@ def test_a_resolver_outside_is_the_workloads_own():
         edge("shop/web", world("198.51.100.53"), 53, "UDP"),
         ref="shop/api",
     )
-    assert other == ["to kube-system/k8s-app=kube-dns : TCP 53, UDP 53", "to 203.0.113.9/32 : TCP 9"]
+    assert other == ["to 203.0.113.9/32 : TCP 9", "to kube-system/k8s-app=kube-dns : TCP 53, UDP 53"]
 
 
 def test_no_resolver_known_is_said_loudly():
