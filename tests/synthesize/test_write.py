@@ -97,8 +97,8 @@ def test_rules_are_grouped_only_exactly():
     found = written(cluster, *edges, edge("backend/c", "backend/payments", 80))
     assert shown(found, "backend/payments") == [
         "app=payments Ingress",
-        "from app=a, app=b : TCP 80, TCP 443",
         "from app=c : TCP 80",
+        "from app=a, app=b : TCP 80, TCP 443",
     ]
 
 
