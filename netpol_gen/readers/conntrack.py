@@ -26,13 +26,14 @@ from netpol_gen.readers.conntrack_times import UNKNOWN_TIME
 from netpol_gen.readers.conntrack_words import Addresses
 from netpol_gen.readers.files import Input, Stream
 from netpol_gen.readers.rows import MAX_PLACES, Window
-from netpol_gen.readers.vpc import PLACE_BITS
+from netpol_gen.readers.vpc import PLACE_BITS, Options
 from netpol_gen.readers.vpc_table import Account, Source, Spot, finish
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-SOURCE = Source("conntrack", "conntrack", "")
+NAME = "conntrack"
+SOURCE = Source(NAME, "conntrack", "")
 BLOCK = 4 * 1024 * 1024
 """Bytes decoded at once: enough lines to make up for the calls, few enough that their columns stay in the cache."""
 _ODD = 4096
@@ -56,12 +57,12 @@ def looks_like(head: bytes, name: str = "") -> bool:  # noqa: ARG001 - the signa
     return bool(_ENTRY.search(beginning) or _SAVED.search(beginning) or _BANNER.search(beginning[:512]))
 
 
-def read(inputs: Sequence[Input], window: Window | None = None, *, snapshot: int | None = None) -> Flows:
+def read(items: Sequence[Input], options: Options, *, snapshot: int | None = None) -> Flows:
     """Read conntrack files into one table.
 
     Args:
-        inputs: as `files.expand` gives them.
-        window: what of it is wanted.
+        items: as `files.expand` gives them.
+        options: of which the window matters here.
         snapshot: when dumps without times were taken, in nanoseconds since the epoch.
 
     Raises:
@@ -70,9 +71,9 @@ def read(inputs: Sequence[Input], window: Window | None = None, *, snapshot: int
     """
     from netpol_gen.readers import conntrack_table  # noqa: PLC0415 - Arrow is for the end
 
-    reader = _Reader(window or Window(), snapshot)
-    names = [item.name for item in inputs]
-    for number, item in enumerate(inputs):
+    reader = _Reader(options.window, snapshot)
+    names = [item.name for item in items]
+    for number, item in enumerate(items):
         reader.file(item, number)
     folded = reader.folder.finish()
     table = schema().empty_table() if folded is None else conntrack_table.build(folded, reader.addresses, names)

@@ -1,0 +1,198 @@
+"""Writing flow tables: CSV, JSON lines and Parquet, with the columns of `flowtable`, and reading back what was read.
+
+Every format gives the table back exactly (`netpol_gen.readers.canonical`). Times are RFC 3339 with nine digits, lists
+are JSON text in CSV, a null is an empty field in CSV (an empty text is `""`) and an absent key in JSON.
+
+The ledger. A table's rows are records still pending; what the first reading set aside is in no row. Parquet keeps that
+ledger in its metadata, and reading the file again goes on with it, so that a converted log accounts for the same
+records as the log itself. CSV and JSON lines have no place for it: there the rows' `records` are all that was read.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import msgspec
+
+from netpol_gen.errors import InputError, OptionError, Place, printable
+from netpol_gen.flowtable import Flows, Ledger, Reason
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+FORMATS = ("parquet", "csv", "jsonl")
+LEDGER_KEY = b"netpol_gen.ledger"
+TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
+_ENDINGS = {".parquet": "parquet", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl"}
+_BATCH = 8192
+
+
+def format_of(path: str) -> str:
+    """The format that a file name asks for.
+
+    Raises:
+        OptionError: its ending names none.
+
+    """
+    ending = Path(path).suffix.lower()
+    if ending not in _ENDINGS:
+        known = ", ".join(sorted(_ENDINGS))
+        raise OptionError(f"{printable(path)}: cannot tell the format from the name; use one of {known}, or name it")
+    return _ENDINGS[ending]
+
+
+def write_flows(flows: Flows, target: str | os.PathLike[str] | BinaryIO, form: str | None = None) -> None:
+    """Write a flow table.
+
+    Args:
+        flows: the table and its ledger.
+        target: a path, or a binary stream. A file appears whole or not at all.
+        form: one of `FORMATS`; by default told from the path's ending.
+
+    Raises:
+        OptionError: no such format, or none to be told.
+        InputError: the file cannot be written.
+
+    """
+    if isinstance(target, str | os.PathLike):
+        path = Path(target)
+        form = form or format_of(str(path))
+        scratch = path.with_name(f".{path.name}.part")
+        try:
+            with scratch.open("wb") as stream:
+                _write(flows, stream, form)
+            scratch.replace(path)
+        except OSError as error:
+            scratch.unlink(missing_ok=True)
+            raise InputError((error.strerror or str(error)).lower(), Place(str(path))) from error
+        except BaseException:
+            scratch.unlink(missing_ok=True)
+            raise
+        return
+    if form is None:
+        raise OptionError("a stream has no name to tell the format from; name one of " + ", ".join(FORMATS))
+    _write(flows, target, form)
+
+
+def _write(flows: Flows, stream: BinaryIO, form: str) -> None:
+    if form == "parquet":
+        _parquet(flows, stream)
+    elif form == "csv":
+        _csv(flows.table, stream)
+    elif form == "jsonl":
+        _jsonl(flows.table, stream)
+    else:
+        raise OptionError(f"no such format: {printable(form)}; there are: {', '.join(FORMATS)}")
+
+
+def _parquet(flows: Flows, stream: BinaryIO) -> None:
+    import pyarrow.parquet as pq  # noqa: PLC0415 - half a second that `--help` must not pay
+
+    table = flows.table.replace_schema_metadata({LEDGER_KEY: dump_ledger(flows)})
+    pq.write_table(table, stream, compression="zstd", version="2.6")
+
+
+def _csv(table: pa.Table, stream: BinaryIO) -> None:
+    import pyarrow as pa  # noqa: PLC0415
+    from pyarrow import csv  # noqa: PLC0415
+
+    for number, each in enumerate(table.schema):
+        column = table.column(number)
+        if pa.types.is_timestamp(each.type):
+            column = _times(column)
+        elif pa.types.is_list(each.type):
+            column = pa.array(
+                [None if v is None else msgspec.json.encode(v).decode() for v in column.to_pylist()], pa.string()
+            )
+        else:
+            continue
+        table = table.set_column(number, each.name, column)
+    csv.write_csv(table, stream, csv.WriteOptions(quoting_style="needed"))
+
+
+def _jsonl(table: pa.Table, stream: BinaryIO) -> None:
+    import pyarrow as pa  # noqa: PLC0415
+
+    for number, each in enumerate(table.schema):
+        if pa.types.is_timestamp(each.type):
+            table = table.set_column(number, each.name, _times(table.column(number)))
+    encoder = msgspec.json.Encoder()
+    for batch in table.to_batches(_BATCH):
+        rows = [{key: value for key, value in row.items() if value is not None} for row in batch.to_pylist()]
+        stream.write(encoder.encode_lines(rows))
+
+
+def _times(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    import pyarrow.compute as pc  # noqa: PLC0415
+
+    return pc.strftime(column, format=TIME_FORMAT)
+
+
+# --- the ledger -------------------------------------------------------------------------------------------------------
+
+
+class _Loss(msgspec.Struct, array_like=True):
+    node: str
+    hour: int
+    stage: str
+    events: int
+
+
+class _Saved(msgspec.Struct, forbid_unknown_fields=True):
+    """A ledger, and what else belongs to a table, as JSON."""
+
+    read: int
+    used: int
+    duplicate: int
+    reply: int
+    set_aside: dict[str, int]
+    places: dict[str, list[str]]
+    losses: list[_Loss]
+    files: dict[str, int]
+    sources: dict[str, int]
+    notes: list[str]
+
+
+def dump_ledger(flows: Flows) -> bytes:
+    """The ledger, sources and notes of `flows` as JSON, keys sorted."""
+    ledger = flows.ledger
+    saved = _Saved(
+        ledger.read,
+        ledger.used,
+        ledger.duplicate,
+        ledger.reply,
+        {str(reason): count for reason, count in sorted(ledger.set_aside.items())},
+        {str(reason): list(places) for reason, places in sorted(ledger.places.items())},
+        [_Loss(*key, events) for key, events in sorted(ledger.losses.items())],
+        dict(sorted(ledger.files.items())),
+        dict(sorted(flows.sources.items())),
+        list(flows.notes),
+    )
+    return msgspec.json.encode(saved)
+
+
+def load_ledger(data: bytes, records: int) -> tuple[Ledger, dict[str, int], tuple[str, ...]]:
+    """The ledger, sources and notes that `dump_ledger` wrote; `records` is the sum over the rows beside it.
+
+    Raises:
+        ValueError: it is not such a ledger, or not the one of these rows.
+
+    """
+    try:
+        saved = msgspec.json.decode(data, type=_Saved)
+        reasons = {Reason(name): count for name, count in saved.set_aside.items()}
+        places = {Reason(name): list(found) for name, found in saved.places.items()}
+    except msgspec.DecodeError as error:
+        raise ValueError(f"its ledger cannot be read: {error}") from None
+    counts = [saved.used, saved.duplicate, saved.reply, *saved.set_aside.values(), *saved.files.values()]
+    if any(count < 0 for count in (*counts, *saved.sources.values(), *(loss.events for loss in saved.losses))):
+        raise ValueError("its ledger has a negative count")
+    ledger = Ledger(saved.read, saved.used, saved.duplicate, saved.reply, reasons, places, {}, dict(saved.files))
+    for loss in saved.losses:
+        ledger.lose(loss.node, loss.hour, loss.stage, loss.events)
+    if ledger.accounted + records != ledger.read:
+        counts = f"{ledger.read} records read, {ledger.accounted} accounted for, {records} in rows"
+        raise ValueError(f"its ledger does not close: {counts}")
+    return ledger, dict(saved.sources), tuple(saved.notes)

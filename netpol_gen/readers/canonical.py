@@ -1,0 +1,264 @@
+"""Flow tables as `netpol_gen.flowio` writes them, or as anybody else may: CSV, JSON lines and Parquet.
+
+The columns are those of `flowtable.schema()`, in any order. `first_seen`, `protocol` and `observed_verdict` must be
+there; others may be missing. A column of another name, or a value that its column cannot hold, is an error: a table
+that means something else must not be half understood.
+
+Each row stands for its `records`: that many were read, so that ledgers close. A Parquet file that has the ledger of its
+first reading goes on with that one (`flowio`).
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from netpol_gen.errors import InputError, Place
+from netpol_gen.flowio import LEDGER_KEY, load_ledger
+from netpol_gen.flowtable import Flows, Ledger, Reason, schema
+from netpol_gen.readers.canonical_check import REQUIRED, Columns, known, to_table
+from netpol_gen.readers.files import Input, Stream
+from netpol_gen.readers.rows import Window
+from netpol_gen.readers.vpc import Options
+from netpol_gen.readers.vpc_table import ordered
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+NAME = "flows"
+_PARQUET = b"PAR1"
+
+
+def looks_like(head: bytes, name: str = "") -> bool:
+    """Whether a file with this beginning is a flow table."""
+    if head.startswith(_PARQUET):
+        return set(REQUIRED) <= set(_parquet_names(head, name))
+    text = head.removeprefix(b"\xef\xbb\xbf")
+    first = text.lstrip().split(b"\n", 1)[0]
+    if first.startswith(b"{"):
+        return all(f'"{name}"'.encode() in first for name in REQUIRED) and b'"flow"' not in first
+    return set(REQUIRED) <= set(_header(first))
+
+
+def _header(line: bytes) -> list[str]:
+    try:
+        return next(csv.reader([line.decode("utf-8").strip()]), [])
+    except (UnicodeDecodeError, csv.Error):
+        return []
+
+
+def _parquet_names(head: bytes, name: str) -> list[str]:
+    import pyarrow as pa  # noqa: PLC0415 - half a second that `--help` must not pay
+    import pyarrow.parquet as pq  # noqa: PLC0415
+
+    # The schema is at the end: of a stream it is at hand only if the head is all.
+    for source in (io.BytesIO(head), name):
+        try:
+            return list(pq.read_schema(source).names)
+        except (pa.ArrowException, OSError):
+            continue
+    return []
+
+
+def read(items: Sequence[Input], options: Options) -> Flows:
+    """Read flow tables into one.
+
+    Raises:
+        InputError: a file that cannot be read, or is no flow table: with the line and the column.
+
+    """
+    import pyarrow as pa  # noqa: PLC0415
+
+    ledger = Ledger()
+    sources: dict[str, int] = {}
+    notes: dict[str, None] = {}
+    tables = [schema().empty_table()]
+    for item in items:
+        found, saved = _file(item)
+        table = to_table(found)
+        mine, read_from, said = _account(item, table, saved)
+        ledger.merge(mine)
+        for source, count in read_from.items():
+            sources[source] = sources.get(source, 0) + count
+        notes |= dict.fromkeys(said)
+        tables.append(_within(table, options.window, ledger))
+    return Flows(ordered(pa.concat_tables(tables)), ledger, dict(sorted(sources.items())), tuple(notes))
+
+
+def _account(item: Input, table: pa.Table, saved: bytes | None) -> tuple[Ledger, dict[str, int], tuple[str, ...]]:
+    records = int(table.column("records").to_numpy().sum())
+    if saved is not None:
+        try:
+            return load_ledger(saved, records)
+        except ValueError as error:
+            raise InputError(str(error), Place(item.name)) from None
+    by_source = table.group_by("source").aggregate([("records", "sum")])
+    return Ledger(read=records, files={item.name: records}), dict(zip(*by_source.to_pydict().values(), strict=True)), ()
+
+
+def _within(table: pa.Table, window: Window, ledger: Ledger) -> pa.Table:
+    """The rows within the window; the others are set aside."""
+    import pyarrow as pa  # noqa: PLC0415
+
+    if not window:
+        return table
+    wanted = [window.holds(time) for time in table.column("first_seen").cast(pa.int64()).to_pylist()]
+    out = table.filter(pa.array([not each for each in wanted], pa.bool_()))
+    for records, sample in zip(out.column("records").to_pylist(), out.column("sample").to_pylist(), strict=True):
+        ledger.aside(Reason.OUT_OF_WINDOW, records, sample or "")
+    return table.filter(pa.array(wanted, pa.bool_()))
+
+
+def _file(item: Input) -> tuple[Columns, bytes | None]:
+    """The columns of a file, and the ledger it carries."""
+    stream = Stream(item)
+    data = b"".join(stream.pieces())
+    if stream.damage:
+        raise InputError(stream.damage, Place(item.name))
+    data = data.removeprefix(b"\xef\xbb\xbf")
+    if data.startswith(_PARQUET):
+        return _parquet(item.name, data)
+    if data.lstrip().startswith(b"{"):
+        return _jsonl(item.name, data), None
+    return _csv(item.name, data), None
+
+
+def _parquet(name: str, data: bytes) -> tuple[Columns, bytes | None]:
+    import pyarrow as pa  # noqa: PLC0415
+    import pyarrow.parquet as pq  # noqa: PLC0415
+
+    try:
+        table = pq.read_table(pa.BufferReader(data))
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"cannot be read as Parquet: {_short(error)}", Place(name)) from None
+    known(table.column_names, Place(name))
+    columns = dict(zip(table.column_names, table.columns, strict=True))
+    saved = (table.schema.metadata or {}).get(LEDGER_KEY)
+    return Columns(name, table.num_rows, columns, lambda row: Place(name, row + 1)), saved
+
+
+def _csv(name: str, data: bytes) -> Columns:
+    import pyarrow as pa  # noqa: PLC0415
+    from pyarrow import csv as arrow_csv  # noqa: PLC0415
+
+    names = _header(data.lstrip().split(b"\n", 1)[0])
+    known(names, Place(name, 1))
+    try:
+        table = arrow_csv.read_csv(
+            pa.BufferReader(data),
+            # One block: Arrow's error then names the line within the file.
+            arrow_csv.ReadOptions(use_threads=False, block_size=max(len(data) + 1, 1024)),
+            arrow_csv.ParseOptions(newlines_in_values=True),
+            arrow_csv.ConvertOptions(
+                column_types=dict.fromkeys(names, pa.string()),
+                null_values=[""],
+                strings_can_be_null=True,
+                quoted_strings_can_be_null=False,
+            ),
+        )
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"cannot be read as CSV: {_short(error)}", Place(name)) from None
+    columns = dict(zip(table.column_names, table.columns, strict=True))
+    return Columns(name, table.num_rows, columns, _Lines(name, data))
+
+
+def _short(error: BaseException) -> str:
+    return str(error).split("\n", 1)[0][:200]
+
+
+@dataclass(slots=True)
+class _Lines:
+    """Where the rows of a CSV file begin; worked out when it is asked for."""
+
+    name: str
+    data: bytes
+    lines: list[int] | None = None
+
+    def __call__(self, row: int) -> Place:
+        if self.lines is None:
+            self.lines = []
+            at = 1
+            reader = csv.reader(io.StringIO(self.data.decode("utf-8", "replace"), newline=""))
+            for record in reader:
+                # Arrow passes over blank lines, too.
+                if record:
+                    self.lines.append(at)
+                at = reader.line_num + 1
+        return Place(self.name, self.lines[row + 1] if row + 1 < len(self.lines) else 0)
+
+
+def _jsonl(name: str, data: bytes) -> Columns:
+    import pyarrow as pa  # noqa: PLC0415
+
+    fields = [(each.name, _json_type(each.type), None) for each in schema()]
+    record = msgspec.defstruct("FlowRow", fields, forbid_unknown_fields=True, kw_only=True)
+    decode = msgspec.json.Decoder(record).decode
+    rows: list[Any] = []
+    lines: list[int] = []
+    for number, line in enumerate(data.split(b"\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            rows.append(decode(line))
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+            raise _json_error(str(error), Place(name, number)) from None
+        lines.append(number)
+
+    def where(row: int) -> Place:
+        return Place(name, lines[row] if row < len(lines) else 0)
+
+    columns = {}
+    for each in schema():
+        values = [getattr(row, each.name) for row in rows]
+        if any(value is not None for value in values):
+            kind = pa.string() if pa.types.is_timestamp(each.type) else each.type
+            columns[each.name] = _column(values, kind, each.name, where)
+    for required in REQUIRED:
+        if rows and required not in columns:
+            raise InputError("is missing", where(0).at(required))
+        columns.setdefault(required, pa.chunked_array([pa.nulls(0, pa.string())]))
+    return Columns(name, len(rows), columns, where)
+
+
+def _json_type(kind: pa.DataType) -> Any:
+    import pyarrow as pa  # noqa: PLC0415
+
+    if pa.types.is_list(kind):
+        return list[int] | None if pa.types.is_integer(kind.value_type) else list[str] | None
+    return int | None if pa.types.is_integer(kind) else str | None
+
+
+def _column(values: list[Any], kind: pa.DataType, name: str, where: Any) -> pa.ChunkedArray:
+    import pyarrow as pa  # noqa: PLC0415
+
+    if name in _LISTS:
+        values = [[] if value is None else value for value in values]
+    elif name in _ZERO:
+        values = [_ZERO[name] if value is None else value for value in values]
+    try:
+        return pa.chunked_array([pa.array(values, kind)])
+    except (pa.ArrowInvalid, OverflowError):
+        for i, value in enumerate(values):
+            try:
+                pa.array([value], kind)
+            except (pa.ArrowInvalid, OverflowError):
+                raise InputError(f"{str(value)[:40]} is no {kind}", where(i).at(name)) from None
+        raise
+
+
+_LISTS = frozenset({"src_names", "dst_names", "nodes"})
+_ZERO = {"signals": 0, "replies": 0, "flows": 1, "records": 1, "source": NAME}
+
+
+def _json_error(text: str, place: Place) -> InputError:
+    """The decoder says `Expected `int | null`, got `str` - at `$.src_port``."""
+    problem, _, path = text.partition(" - at `$")
+    field = path.strip("`.")
+    if problem.startswith("Object contains unknown field"):
+        return InputError(f"a flow table has no such column: {problem.split('`')[1]}", place)
+    return InputError(problem[:1].lower() + problem[1:], place.at(field) if field else place)
