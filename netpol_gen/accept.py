@@ -24,8 +24,8 @@ Verdicts = list[Reason | None]
 
 def judge_groups(groups: Sequence[Group], inventory: Inventory, config: Config) -> Verdicts:
     """For every group the reason to set it aside, or `None` to accept it."""
-    # In audit mode the policy engine says AUDIT once and the datapath forwards what follows: those traces are no
-    # second opinion.
+    # In audit mode the policy engine of one end says AUDIT once; the other end's engine and the datapath forward what
+    # follows. That is no second opinion: enforced, the connection would be denied.
     audited = {g.edge for g in groups if g.verdict is ObservedVerdict.AUDIT and g.verdict not in config.accept}
     reasons: Verdicts = [_by_verdict(group, audited, config) for group in groups]
     together = _signals(groups)
@@ -47,8 +47,7 @@ def judge_groups(groups: Sequence[Group], inventory: Inventory, config: Config) 
 
 def _by_verdict(group: Group, audited: set[Edge], config: Config) -> Reason | None:
     if group.verdict in config.accept:
-        only_traces = not group.evidence.signals & Signal.POLICY_VERDICT
-        return Reason.AUDIT if group.edge in audited and only_traces else None
+        return Reason.AUDIT if group.edge in audited else None
     match group.verdict:
         case ObservedVerdict.DROPPED:
             return Reason.DENIED
