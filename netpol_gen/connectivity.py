@@ -62,8 +62,9 @@ def end_key(end: End) -> tuple[int, str, str, str, int, int]:
 class Connectivity:
     """What one set of policies allows over one inventory.
 
-    `sure` and `may` have the shape (workloads, workloads), source by destination, and number sets of `table`; a
-    workload's own place on the diagonal is about two of its pods. `outward` and `inward` are per workload.
+    `sure` and `may` have the shape (workloads, workloads), source by destination, and number sets of `table`. A place
+    on the diagonal is about two pods of one workload; it is empty for a workload of a single pod, which has no sibling
+    to call. `outward` and `inward` are per workload.
     """
 
     workloads: tuple[Workload, ...]
@@ -90,10 +91,7 @@ class Connectivity:
         sets = self.table.sets
         for i, src in enumerate(self.workloads):
             for j in np.flatnonzero(self.may[i]):
-                dst = self.workloads[j]
-                # A bare pod is one pod: it has no sibling to call.
-                if i != j or src.kind != "Pod":
-                    yield Row(src, dst, sets[self.sure[i, j]], sets[self.may[i, j]])
+                yield Row(src, self.workloads[j], sets[self.sure[i, j]], sets[self.may[i, j]])
             yield from sorted(
                 (Row(src, net, sets[s], sets[m]) for part, s, m in self.outward[i] for net in part.networks()),
                 key=lambda r: end_key(r.dst),
@@ -145,12 +143,16 @@ def connections(
     matrix = Matrix(policies, inventory, tiers=tiers, ipblock_matches_pods=ipblock_matches_pods, table=table)
     classes = matrix.classes.of
     sure, may = matrix.pairs()
-    by_workload = _by_workload(sure, classes, table.common_all)
+    for_all = _by_workload(sure, classes, table.common_all)
+    for_any = for_all if sure is may and _single(classes) else _by_workload(may, classes, table.union_all)
+    for i, workload in enumerate(classes):
+        if workload in matrix.classes.alone:
+            for_all[i, i] = for_any[i, i] = NONE_ID
     return Connectivity(
         tuple(classes),
         table,
-        by_workload,
-        by_workload if sure is may and _single(classes) else _by_workload(may, classes, table.union_all),
+        for_all,
+        for_any,
         tuple(_outside(matrix, Direction.EGRESS, numbers) for numbers in classes.values()),
         tuple(_outside(matrix, Direction.INGRESS, numbers) for numbers in classes.values()),
     )

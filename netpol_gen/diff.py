@@ -199,8 +199,6 @@ def _cells(before: Connectivity, after: Connectivity) -> Iterator[_Cell]:
     (sure_a, may_a), (sure_b, may_b) = matrices
     sets = before.table.sets
     for i, j in np.argwhere((sure_a != sure_b) | (may_a != may_b)):
-        if i == j and workloads[i].kind == "Pod":
-            continue
         quartet = (sets[m[i, j]] for m in (sure_a, sure_b, may_a, may_b))
         yield _Cell(workloads[i], workloads[j], *quartet)
     for workload in workloads:

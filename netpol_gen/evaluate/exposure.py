@@ -1,8 +1,8 @@
 """What workloads offer to, and can reach of, pods and namespaces that nobody has created yet.
 
-For every pattern that a policy names, and for "any pod at all", a stranger is imagined that has just what the pattern
-asks for and of which nothing else is known. What certainly passes to or from such a stranger is an open door, even in
-an empty cluster. Only the known workload's policies are asked: the stranger's own are not written yet.
+For every pattern that a policy names, and for "any pod at all", a stranger is imagined that has what the pattern asks
+for and of which nothing else is known. What certainly passes to or from such a stranger is an open door, even in an
+empty cluster. Only the known workload's policies are asked: the stranger's own are not written yet.
 """
 
 from __future__ import annotations
@@ -31,8 +31,9 @@ ANYBODY = "any pod in any namespace"
 class Exposed:
     """A pod that fits `peer` can open `connections` on the workload (Ingress), or the workload on it (Egress).
 
-    `seen` counts the live pods that fit today. `possible` contains what the stranger's unknown labels and port names
-    may add. A more special peer is listed only where more passes than for any pod at all.
+    `seen` counts the workloads with a pod that fits today. `possible` contains what the stranger's unknown labels and
+    port names may add; a door that is only possible is none. A more special peer is listed only where more passes than
+    for any pod at all.
     """
 
     workload: Workload
@@ -61,26 +62,31 @@ class _Pattern:
         return f"{pods} in {where}"
 
     def stranger(self, number: int, inventory: Inventory) -> PodView | None:
-        """A pod that has what the pattern asks for and says nothing else; None if nothing can fit."""
+        """A pod that has what the pattern asks for; None if nothing can fit.
+
+        Nothing else is known of it, unless the pattern asks for something to be absent: then it has nothing else.
+        """
         labels = _fitting(self.pods)
         if labels is None:
             return None
+        complete = _asks_absence(self.pods)
         if self.namespaces is None:
-            known = self.namespace in inventory.namespaces
-            where = inventory.namespace_labels(self.namespace)
-            return _view(self.namespace, where, labels, known=known)
+            where = self.namespace in inventory.namespaces
+            return _view(self.namespace, inventory.namespace_labels(self.namespace), labels, known=(where, complete))
         where_labels = _fitting(self.namespaces)
+        if where_labels is None:
+            return None
         # No namespace can have such a name.
-        return None if where_labels is None else _view(f"/{number}", where_labels, labels, known=False)
+        return _view(f"/{number}", where_labels, labels, known=(_asks_absence(self.namespaces), complete))
 
 
-def _view(namespace: str, where: dict[str, str], labels: dict[str, str], *, known: bool) -> PodView:
+def _view(namespace: str, where: dict[str, str], labels: dict[str, str], *, known: tuple[bool, bool]) -> PodView:
     return PodView(
         namespace,
         tuple(sorted(labels.items())),
-        labels_known=False,
+        labels_known=known[1],
         namespace_labels=tuple(sorted(where.items())),
-        namespace_known=known,
+        namespace_known=known[0],
         ports=(),
         ports_known=False,
         addresses=(),
@@ -89,7 +95,7 @@ def _view(namespace: str, where: dict[str, str], labels: dict[str, str], *, know
 
 
 def _fitting(selector: LabelSelector) -> dict[str, str] | None:
-    """Labels that a selector asks for. `NotIn` and `DoesNotExist` ask for nothing: such a pod stays a maybe."""
+    """Labels that a selector asks for; None if it asks for the impossible."""
     labels = dict(selector.match_labels)
     for requirement in selector.match_expressions:
         if requirement.operator is Operator.IN:
@@ -97,6 +103,10 @@ def _fitting(selector: LabelSelector) -> dict[str, str] | None:
         elif requirement.operator is Operator.EXISTS:
             labels.setdefault(requirement.key, "any")
     return labels if all(r.matches(labels) for r in selector.match_expressions) else None
+
+
+def _asks_absence(selector: LabelSelector) -> bool:
+    return any(r.operator in (Operator.NOT_IN, Operator.DOES_NOT_EXIST) for r in selector.match_expressions)
 
 
 def exposure(
@@ -128,7 +138,7 @@ def exposure(
             # Strangers in the cell of "any pod" get no more than any pod does.
             for i in sorted({0}.union(*given)):
                 sure, may = _together(table, [g.get(i, g[0]) for g in given])
-                if may and (i == 0 or not sure <= anybody[0]):
+                if sure and (i == 0 or not sure <= anybody[0]):
                     shown = ANYBODY if i == 0 else strangers[i][0].shown
                     found.add(Exposed(workload, direction, shown, sure, may, seen[i]))
     return tuple(sorted(found, key=lambda e: (e.workload, e.direction, e.peer != ANYBODY, e.peer)))
@@ -159,16 +169,16 @@ def _pattern(peer: Peer, own_namespace: str) -> set[_Pattern]:
 
 
 def _count(pattern: _Pattern, inventory: Inventory) -> int:
-    """Live pods that fit a pattern."""
+    """Workloads with a pod that fits a pattern."""
 
     def fits(namespace: str) -> bool:
         if pattern.namespaces is None:
             return namespace == pattern.namespace
         return pattern.namespaces.matches(inventory.namespace_labels(namespace))
 
-    live = [p for p in inventory.pods if p.live and not p.template and not p.host_network]
+    live = [p for p in inventory.pods if p.live and not p.host_network]
     chosen = {n for n in {p.namespace for p in live} if fits(n)}
-    return sum(p.namespace in chosen and pattern.pods.matches(dict(p.labels)) for p in live)
+    return len({p.workload for p in live if p.namespace in chosen and pattern.pods.matches(dict(p.labels))})
 
 
 def _of_strangers(matrix: Matrix, direction: Direction, position: int) -> dict[int, tuple[int, int]]:

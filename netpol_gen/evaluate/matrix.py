@@ -16,7 +16,7 @@ import numpy as np
 from netpol_gen.evaluate.bits import mask
 from netpol_gen.evaluate.clauses import Row
 from netpol_gen.evaluate.match import OutsideView, PodView, Tri, View
-from netpol_gen.evaluate.population import InPlay, Population
+from netpol_gen.evaluate.population import InPlay, Population, pods_wanted
 from netpol_gen.evaluate.rows import RowMaker
 from netpol_gen.evaluate.table import ALL_ID, NONE_ID, ConnectionTable, Ids
 from netpol_gen.evaluate.tiered import Tiers
@@ -35,11 +35,15 @@ Ranges = tuple[tuple[AddressSet, int, int], ...]
 
 @dataclass(frozen=True, slots=True)
 class Classes:
-    """Pods that nothing in play tells apart, over all workloads. `of` gives each workload's classes by number."""
+    """Pods that nothing in play tells apart, over all workloads.
+
+    `of` gives each workload's classes by number, `alone` the workloads of a single pod: those have no sibling to call.
+    """
 
     views: tuple[View, ...]
     nodes: tuple[frozenset[str], ...]
     of: Mapping[Workload, tuple[int, ...]]
+    alone: frozenset[Workload]
 
 
 def classify(inventory: Inventory, in_play: InPlay) -> Classes:
@@ -49,9 +53,11 @@ def classify(inventory: Inventory, in_play: InPlay) -> Classes:
     nodes: list[set[str]] = []
     of: dict[Workload, dict[int, None]] = {}
     known: dict[object, int] = {}
+    count: dict[Workload, int] = {}
     for pod in inventory.pods:
         if not pod.live:
             continue
+        count[pod.workload] = count.get(pod.workload, 0) + 1
         # Most pods are copies of one already seen.
         signature = (pod.namespace, population.signature(pod))
         number = known.get(signature)
@@ -62,7 +68,12 @@ def classify(inventory: Inventory, in_play: InPlay) -> Classes:
                 nodes.append(set())
         nodes[number].add(pod.node)
         of.setdefault(pod.workload, {})[number] = None
-    return Classes(tuple(numbers), tuple(map(frozenset, nodes)), {w: tuple(sorted(of[w])) for w in sorted(of)})
+    alone = frozenset(w for w, n in count.items() if n == 1 and _wants_one(inventory, w))
+    return Classes(tuple(numbers), tuple(map(frozenset, nodes)), {w: tuple(sorted(of[w])) for w in sorted(of)}, alone)
+
+
+def _wants_one(inventory: Inventory, workload: Workload) -> bool:
+    return workload.kind == "Pod" or (workload in inventory.controllers and pods_wanted(inventory, workload) == 1)
 
 
 def plain(view: View, in_play: InPlay) -> View:

@@ -118,6 +118,12 @@ def _cuts(networks: Iterable[Network], version: int) -> tuple[int, ...]:
     return tuple(sorted({cut for low, high in ends for cut in (low, high + 1)}))
 
 
+def pods_wanted(inventory: Inventory, workload: Workload) -> int:
+    """How many pods a controller asks for; two where nobody says, as for a DaemonSet or a Job."""
+    controller = inventory.workload(workload)
+    return 2 if controller is None or controller.replicas is None else max(1, controller.replicas)
+
+
 class Population:
     """The inventory as the judge needs it, with everything looked up once."""
 
@@ -179,10 +185,7 @@ class Population:
         if ended and isinstance(view, PodView):
             # The next run has the labels but not the address.
             view = replace(view, addresses=())
-        controller = self._inventory.workload(first.workload)
-        size = len(members)
-        if first.template or ended:
-            size = 2 if controller is None or controller.replicas is None else max(1, controller.replicas)
+        size = pods_wanted(self._inventory, first.workload) if first.template or ended else len(members)
         return Group(view, nodes, size)
 
     def _unheard_of(self, workload: Workload) -> Group:

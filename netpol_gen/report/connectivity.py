@@ -56,7 +56,7 @@ def _exposed_text(exposed: Sequence[Exposed]) -> str:
 def _exposed_row(e: Exposed) -> tuple[object, ...]:
     way = "from" if e.direction is Direction.INGRESS else "to"
     shown = str(e.connections) if e.connections == e.possible else f"{e.connections} (perhaps {e.possible})"
-    return (e.workload, way, e.peer, shown, count(e.seen, "pod"))
+    return (e.workload, way, e.peer, shown, count(e.seen, "workload"))
 
 
 def list_markdown(connectivity: Connectivity, exposed: Iterable[Exposed] | None = None) -> str:
