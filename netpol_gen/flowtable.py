@@ -261,3 +261,5 @@ class Flows:
     ledger: Ledger
     sources: Mapping[str, int]
     """Records by source name."""
+    notes: tuple[str, ...] = ()
+    """Sentences for the user about what this input cannot tell, sorted."""

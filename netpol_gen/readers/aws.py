@@ -1,0 +1,260 @@
+"""AWS VPC flow logs: text with and without header, CloudWatch exports, Parquet, CSV and JSON re-exports.
+
+Pods on EKS have secondary addresses of an interface: they are in `pkt-srcaddr` and `pkt-dstaddr` only, which come
+before `srcaddr` and `dstaddr` wherever a format has them. A REJECT is the verdict of a security group or network ACL.
+"""
+
+# Queries are put together from our own constants, numbers and quoted names, never from what a file says.
+# ruff: noqa: S608
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from netpol_gen.errors import InputError, NotAFlowLogError, Place
+from netpol_gen.flowtable import Flows, Reason
+from netpol_gen.model import DirectionEvidence
+from netpol_gen.readers import aws_fields, aws_sql, vpc, vpc_json, vpc_lines, vpc_table
+from netpol_gen.readers.aws_fields import DEFAULT, Kind, Layout
+from netpol_gen.readers.aws_text import Text, explain
+from netpol_gen.readers.files import Input, Stream
+
+NAME = "aws-vpc"
+SOURCE = vpc_table.Source(NAME, str(DirectionEvidence.SYN), "REJECT", "SKIPDATA")
+NO_PODS = (
+    "aws-vpc: {files} without pkt-srcaddr and pkt-dstaddr (as in the default format): on EKS pods cannot be seen in "
+    "these records, only interfaces of nodes; create the flow log with a custom format that has both fields"
+)
+NO_FLAGS = "aws-vpc: {files} without tcp-flags: who opened a connection can only be told from ports"
+_PARQUET = b"PAR1"
+
+
+class Plan(NamedTuple):
+    """One input, by its number, and how its records lie."""
+
+    number: int
+    item: Input
+    layout: Layout
+
+
+def looks_like(head: bytes, name: str = "") -> bool:
+    """Whether a file with this beginning holds such records."""
+    if head.startswith(_PARQUET):
+        return _parquet_layout(_columns(head, name)) is not None
+    return _layout(head, None) is not None
+
+
+def fits(head: bytes, aws_format: str) -> bool:
+    """Whether the first line has as many fields as the user's format.
+
+    Raises:
+        OptionError: the format names no fields.
+
+    """
+    order = aws_fields.given(aws_format)
+    layout = _layout(head, order)
+    if layout is None:
+        return False
+    first = vpc_lines.tidy(head.removeprefix(b"\xef\xbb\xbf").lstrip().split(b"\n", 1)[0])
+    return layout.kind is Kind.WRAPPED or len(order) in (len(first.split(b" ")), len(first.split(b",")))
+
+
+def read(items: Sequence[Input], options: vpc.Options) -> Flows:
+    """Read all inputs of this source into one table.
+
+    Raises:
+        InputError: a file that cannot be read, or whose field order is not known.
+        OptionError: `aws_format` names no fields.
+
+    """
+    order = aws_fields.given(options.aws_format) if options.aws_format else None
+    names = [item.name for item in items]
+    account = vpc_table.Account()
+    plans = [
+        Plan(number, item, layout)
+        for number, item in enumerate(items)
+        if (layout := _layout_of(item, order, account, number)) is not None
+    ]
+    with vpc.Engine(threads=options.threads) as engine:
+        offered = _Offer(engine, account)
+        queries = [
+            aws_sql.records(layout, offered.relation(group), options.window)
+            for layout in dict.fromkeys(plan.layout for plan in plans)
+            if (group := [plan for plan in plans if plan.layout == layout])
+        ]
+        result = engine.query(vpc.fold_sql(vpc.union(queries), aws_sql.MEANING)) if queries else iter(())
+        layouts = {plan.layout for plan in plans}
+        table = vpc_table.gather(result, SOURCE, names, account, lambda text: explain(text, layouts))
+    return vpc_table.finish(table, account, SOURCE, names, _notes(plans))
+
+
+def _notes(plans: Sequence[Plan]) -> list[str]:
+    out = []
+    for text, wanted in ((NO_PODS, {"pkt-srcaddr", "pkt-dstaddr"}), (NO_FLAGS, {"tcp-flags"})):
+        files = [plan.item.name for plan in plans if not wanted <= plan.layout.has]
+        if files:
+            out.append(text.format(files=f"{len(files)} of {len(plans)} files" if len(plans) > 1 else "records"))
+    return sorted(out)
+
+
+# --- layouts ----------------------------------------------------------------------------------------------------------
+
+
+def _layout_of(
+    item: Input, order: tuple[str, ...] | None, account: vpc_table.Account, number: int
+) -> Layout | None:
+    if not item.head.strip():
+        return None
+    if item.head.startswith(_PARQUET):
+        columns = _columns(item.head, item.path)
+        if columns is None:
+            account.met(number, 1)
+            spot = vpc_table.Spot(number << vpc.PLACE_BITS | 1, "damaged Parquet file")
+            account.aside(Reason.MALFORMED, 1, [spot])
+            return None
+        layout = _parquet_layout(columns)
+    else:
+        layout = _layout(item.head, order)
+        if layout is None and _wraps(item.head):
+            layout = Layout(Kind.WRAPPED, order or tuple(DEFAULT), headed=False)
+    if layout is None:
+        raise NotAFlowLogError(
+            "no header, and not the default fields of an AWS flow log; give their order with --aws-format",
+            Place(item.name),
+        )
+    return layout
+
+
+def _layout(head: bytes, order: tuple[str, ...] | None) -> Layout | None:
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if text[:1] in (b"{", b"["):
+        values = vpc_json.first_objects(text)
+        if found := aws_fields.of_objects(values):
+            return found
+        lines = [line for value in values for line in aws_fields.messages(value) or ()]
+        inner = [found for line in lines[:50] if (found := aws_fields.of_text(line.encode(errors="replace"), order))]
+        wrapped = next((found for found in inner if found.kind is Kind.TEXT), None)
+        return Layout(Kind.WRAPPED, wrapped.fields, headed=wrapped.headed) if wrapped else None
+    for line in text.split(b"\n")[:20]:
+        tidy = vpc_lines.tidy(line)
+        if tidy:
+            return aws_fields.of_text(tidy, order)
+    return None
+
+
+def _wraps(head: bytes) -> bool:
+    text = head.lstrip()
+    return text[:1] in (b"{", b"[") and any(
+        aws_fields.messages(value) is not None for value in vpc_json.first_objects(text)
+    )
+
+
+def _columns(head: bytes, name: str) -> list[tuple[str, str]] | None:
+    """Names and types of a Parquet file's columns; None where it cannot be read."""
+    import pyarrow as pa  # noqa: PLC0415 - half a second that other sources need not pay
+    import pyarrow.parquet as pq  # noqa: PLC0415
+
+    try:
+        schema = pq.read_schema(name or io.BytesIO(head))
+    except (pa.ArrowException, OSError):
+        return None
+    return [(column.name, str(column.type)) for column in schema]
+
+
+_SIMPLE = re.compile(
+    r"u?int\d+|float|double|(?:large_)?(?:string|binary)|decimal.*|timestamp.*|dictionary<values=string.*|null"
+)
+
+
+def _parquet_layout(columns: Sequence[tuple[str, str]] | None) -> Layout | None:
+    kinds = {name: kind for name, kind in columns or () if _SIMPLE.fullmatch(kind)}
+    found = aws_fields.of_objects([kinds])
+    if found is None:
+        return None
+    kept = [(name, key) for name, key in zip(found.fields, found.keys, strict=True) if key in kinds]
+    keys = tuple(key for _, key in kept)
+    return Layout(Kind.PARQUET, tuple(name for name, _ in kept), keys, types=tuple(kinds[key] for key in keys))
+
+
+# --- relations --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Offer:
+    """Gives the engine the lines, or the files, of each layout, and counts the records on the way."""
+
+    engine: vpc.Engine
+    account: vpc_table.Account
+    names: int = 0
+
+    def relation(self, plans: Sequence[Plan]) -> str:
+        """SQL for a relation with the records of all `plans`, which have one layout."""
+        self.names += 1
+        name = f"input_{self.names}"
+        layout = plans[0].layout
+        if layout.kind is Kind.PARQUET:
+            return self._parquet(name, plans)
+        files = [(plan.number, plan.item) for plan in plans]
+        if layout.kind in (Kind.TEXT, Kind.CSV):
+            self.engine.lines(name, Text(self.account, layout).batches(files))
+            return name
+        wrapped = layout.kind is Kind.WRAPPED
+        self.engine.lines(name, vpc_json.Json(self.account, count=not wrapped).batches(files))
+        if not wrapped:
+            return name
+        return vpc_json.unpack(self.engine, self.account, f"{name}_lines", UNWRAP.format(name=name))
+
+    def _parquet(self, name: str, plans: Sequence[Plan]) -> str:
+        """Files are read by the engine itself; pipes, and names that it would take for patterns, through Arrow."""
+        import pyarrow as pa  # noqa: PLC0415
+        import pyarrow.parquet as pq  # noqa: PLC0415
+
+        wanted = ", ".join(f'"{key}"' for key in plans[0].layout.keys)
+        plain = [p for p in plans if p.item.path and not p.item.compression and not _PATTERN.search(p.item.path)]
+        parts = []
+        for plan in plans:
+            try:
+                if plan in plain:
+                    self.account.met(plan.number, pq.read_metadata(plan.item.path).num_rows)
+                    continue
+                table = pq.read_table(io.BytesIO(b"".join(Stream(plan.item).pieces())))
+            except (pa.ArrowException, OSError) as error:
+                raise InputError(f"damaged Parquet file: {error}", Place(plan.item.name)) from None
+            self.account.met(plan.number, table.num_rows)
+            places = np.arange(1, table.num_rows + 1) + (plan.number << vpc.PLACE_BITS)
+            self.engine.table(f"{name}_{plan.number}", table.append_column("place", pa.array(places)))
+            parts.append(f"SELECT {wanted}, place FROM {name}_{plan.number}")
+        if plain:
+            # Names cannot be parameters within a larger query; a quote is doubled, and nothing else is special.
+            paths = ", ".join("'" + plan.item.path.replace("'", "''") + "'" for plan in plain)
+            numbers = ", ".join(str(plan.number) for plan in plain)
+            parts.append(
+                f"SELECT {wanted}, (([{numbers}][file_index + 1])::BIGINT << {vpc.PLACE_BITS}) + file_row_number + 1 "
+                f"AS place FROM read_parquet([{paths}], hive_partitioning = false)"
+            )
+        return f"({' UNION ALL '.join(parts)})"
+
+
+_PATTERN = re.compile(r"[*?\[\]{}\\]|^\w+:")
+
+UNWRAP = """
+SELECT place, trim(regexp_replace(coalesce(message, ''), '\\s+', ' ', 'g')) AS line FROM (
+    SELECT place, unnest(CASE WHEN len(found) = 0 AND alone THEN [line] ELSE found END) AS message FROM (
+        SELECT place, line,
+            CASE WHEN json_valid(line) THEN list_concat(
+                json_extract_string(line, '$.logEvents[*].message'), json_extract_string(line, '$.events[*].message'),
+                CASE WHEN json_extract_string(line, '$.message') IS NULL THEN []
+                     ELSE [json_extract_string(line, '$.message')] END,
+                CASE WHEN json_extract_string(line, '$.Message') IS NULL THEN []
+                     ELSE [json_extract_string(line, '$.Message')] END,
+                CASE WHEN json_extract_string(line, '$.log') IS NULL THEN []
+                     ELSE [json_extract_string(line, '$.log')] END) ELSE [] END AS found,
+            CASE WHEN json_valid(line) THEN json_extract(line, '$.logEvents') IS NULL
+                AND json_extract(line, '$.events') IS NULL ELSE true END AS alone
+        FROM {name}))"""

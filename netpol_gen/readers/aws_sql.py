@@ -1,0 +1,205 @@
+"""AWS records as SQL: a query of `vpc.RECORD` over lines or Parquet files, for one layout."""
+
+# Queries are put together from our own constants, numbers and quoted names, never from what a file says.
+# ruff: noqa: S608
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from netpol_gen.flowtable import Reason
+from netpol_gen.model import Signal
+from netpol_gen.readers.aws_fields import Kind, Layout
+from netpol_gen.readers.rows import Window
+from netpol_gen.readers.vpc import (
+    ARRIVED,
+    CODE,
+    FIN,
+    MANY,
+    MAX_COUNT,
+    MAX_SECONDS,
+    MID,
+    MORE,
+    NS,
+    ODD,
+    RST,
+    SEEN,
+    SENT,
+    SYN,
+    SYN_ACK,
+    Meaning,
+    outside,
+)
+
+_MS_FROM = 10**11
+_LOST = tuple(f"packets-lost-{why}" for why in ("no-route", "blackhole", "mtu-exceeded", "ttl-expired"))
+_NUMBERS = ("srcport", "dstport", "protocol", "packets", "bytes", "start", "end", "tcp-flags", *_LOST)
+_TEXTS = ("interface-id", "srcaddr", "dstaddr", "pkt-srcaddr", "pkt-dstaddr", "action", "log-status", "flow-direction")
+_TYPES = {"srcport": "INTEGER", "dstport": "INTEGER", "protocol": "INTEGER", "tcp-flags": "INTEGER"}
+
+
+def _answered() -> str:
+    """`Signal` bits over `c` and `v`. A packet count tells a handshake from a refusal where flags do not."""
+    refused = f"((v & {RST}) <> 0 AND (v & {SYN_ACK}) <> {SYN_ACK})"
+
+    def beyond(end: str) -> str:
+        # More than SYN or SYN-ACK: FIN, a third packet, or a second one or a record without SYN that is no reset.
+        return (
+            f"(({end} & {FIN | MORE}) <> 0 OR (({end} & {RST}) = 0 AND ({end} & {MANY | MID}) <> 0))"
+        )
+
+    client = f"((c & {FIN | MID}) <> 0 AND (c & {RST}) = 0) OR (c & {FIN}) <> 0 OR "
+    client += f"((v & {SEEN}) <> 0 AND NOT {refused} AND {beyond('c')})"
+    tcp = " + ".join(
+        f"CASE WHEN {condition} THEN {int(signal)} ELSE 0 END"
+        for condition, signal in (
+            (f"(c & {SYN_ACK}) = {SYN}", Signal.SYN),
+            (f"(v & {SYN_ACK}) = {SYN_ACK}", Signal.SYN_ACK),
+            (f"(v & {RST}) <> 0", Signal.RESET),
+            (f"NOT {refused} AND {beyond('v')}", Signal.SERVER_DATA),
+            (client, Signal.CLIENT_DATA),
+        )
+    )
+    plain = " + ".join(
+        f"CASE WHEN ({end} & {SEEN}) <> 0 THEN {int(signal)} ELSE 0 END"
+        for end, signal in (("c", Signal.CLIENT_DATA), ("v", Signal.SERVER_DATA))
+    )
+    return f"(CASE WHEN x < 0 THEN 0 WHEN proto = 6 THEN {tcp} ELSE {plain} END + {int(Signal.TRACE)})"
+
+
+def _client(mine: str, other: str) -> str:
+    return f"proto = 6 AND (({mine} & {SYN_ACK}) = {SYN} OR ({other} & {SYN_ACK}) = {SYN_ACK})"
+
+
+MEANING = Meaning(
+    ordered=False,
+    client_a=_client("ab", "ba"),
+    client_b=_client("ba", "ab"),
+    signals=_answered(),
+)
+
+
+def records(layout: Layout, relation: str, window: Window) -> str:
+    """The query. `relation` has `line` and `place`, or, for Parquet, the file's columns and `place`."""
+    if layout.kind is Kind.PARQUET:
+        named = {
+            name: f'epoch("{key}")' if kind.startswith("timestamp") else f'"{key}"'
+            for name, key, kind in zip(layout.fields, layout.keys, layout.types, strict=True)
+        }
+        return _query(layout, named, f"SELECT *, true AS whole, NULL AS line FROM {relation}", window)
+    wanted = [name for name in (*_NUMBERS, *_TEXTS) if name in layout.has]
+    if layout.kind is Kind.JSON:
+        at = {name: i + 1 for i, name in enumerate(wanted)}
+        key_of = dict(zip(layout.fields, layout.keys, strict=True))
+        # Only keys that are documented names, in some spelling, get here: nothing in them needs quoting.
+        paths = ", ".join(f"'$.\"{key_of[name]}\"'" for name in wanted)
+        fields = f"CASE WHEN json_valid(line) THEN json_extract_string(line, [{paths}]) END"
+        whole = "f IS NOT NULL"
+    else:
+        at = {name: layout.fields.index(name) + 1 for name in wanted}
+        fields = "split(line, ',')" if layout.kind is Kind.CSV else _words(len(layout.fields))
+        whole = f"len(f) = {len(layout.fields)}"
+    named = {name: f"f[{number}]" for name, number in at.items()}
+    if layout.fields[-1] in named and layout.kind is not Kind.JSON:
+        # The text of a line ends with its newline (`vpc_lines.batch`).
+        named[layout.fields[-1]] = f"rtrim(f[{len(layout.fields)}], chr(10))"
+    parsed = f"SELECT line, place, f, {whole} AS whole FROM (SELECT line, place, {fields} AS f FROM {relation})"
+    return _query(layout, named, parsed, window)
+
+
+def _words(count: int) -> str:
+    """Words of a line; where their number is wrong, with runs of blanks and comments taken out."""
+    tidy = r"trim(regexp_replace(regexp_replace(line, '(^|\s)#.*$', ''), '\s+', ' ', 'g'))"
+    return f"CASE WHEN len(split(line, ' ')) = {count} THEN split(line, ' ') ELSE split({tidy}, ' ') END"
+
+
+def _query(layout: Layout, named: Mapping[str, str], parsed: str, window: Window) -> str:
+    numbers = ", ".join(
+        f'try_cast({named[n]} AS {_TYPES.get(n, "BIGINT")}) AS "{n}"' if n in named else f'NULL::BIGINT AS "{n}"'
+        for n in _NUMBERS
+    )
+    texts = ", ".join(f'({named[n]})::VARCHAR AS "{n}"' if n in named else f'NULL::VARCHAR AS "{n}"' for n in _TEXTS)
+    # An optional number that is there and is no number makes the record bad.
+    broken = [
+        f"(\"{n}\" IS NULL AND NOT regexp_full_match(({named[n]})::VARCHAR, '(-|null|nan|)\\s*', 'i'))"
+        for n in ("packets", "bytes", "tcp-flags")
+        if n in named
+    ]
+    counts = " AND ".join(f'coalesce("{n}", 0) BETWEEN 0 AND {MAX_COUNT}' for n in ("packets", "bytes"))
+    dropped_all = " + ".join(f'coalesce("{n}", 0)' for n in _LOST if n in named)
+    return f"""
+SELECT place, kind,
+    CASE kind WHEN {ODD} THEN note WHEN {CODE[Reason.LOST_EVENTS]} THEN "interface-id" END AS note,
+    {_address("src")} AS src, {_address("dst")} AS dst,
+    "srcport" AS sport, "dstport" AS dport, "protocol" AS proto, verdict, first,
+    greatest(first, coalesce({_time('"end"')}, first)) AS last, "packets" AS packets, "bytes" AS bytes,
+    {_bits(layout)}::UINTEGER AS bits, NULL::VARCHAR AS who_src, NULL::VARCHAR AS who_dst
+FROM (SELECT *, {_kind(layout, counts, dropped_all, window)} AS kind
+    FROM (SELECT *, {_time('"start"')} AS first, {_verdict(layout)} AS verdict
+        FROM (SELECT place, whole, {_note(layout, named)} AS note, {numbers}, {texts},
+            {" OR ".join(broken) or "false"} AS broken FROM ({parsed}))))"""
+
+
+def _kind(layout: Layout, counts: str, dropped_all: str, window: Window) -> str:
+    status = '"log-status"' if "log-status" in layout.has else "'OK'"
+    lost = f"""WHEN "packets" = 0 AND {dropped_all} > 0 THEN {CODE[Reason.OTHER_DROP]}""" if dropped_all else ""
+    plain = f"""whole AND {status} = 'OK' AND "srcport" BETWEEN 1 AND 65535 AND "dstport" BETWEEN 1 AND 65535
+        AND ("protocol" = 6 OR "protocol" = 17) AND first IS NOT NULL AND "packets" BETWEEN 1 AND {MAX_COUNT}
+        AND "bytes" BETWEEN 0 AND {MAX_COUNT} AND "tcp-flags" IS NOT NULL AND verdict < 2"""
+    if not {"packets", "bytes", "tcp-flags"} <= layout.has or window:
+        plain = "false"
+    # Nearly all records pass the first test; the others go through the list of reasons.
+    return f"""CASE WHEN {plain} THEN 0
+        WHEN NOT coalesce(whole, false) THEN {ODD}
+        WHEN {status} = 'NODATA' THEN {CODE[Reason.CONTROL]}
+        WHEN {status} = 'SKIPDATA' THEN {CODE[Reason.LOST_EVENTS]}
+        WHEN coalesce({status}, 'OK') NOT IN ('OK', '-', '') THEN {ODD}
+        WHEN first IS NULL OR "protocol" IS NULL OR verdict IS NULL OR broken OR NOT ({counts}) THEN {ODD}
+        WHEN {outside(window)} THEN {CODE[Reason.OUT_OF_WINDOW]}
+        WHEN "protocol" IN (1, 58) THEN {CODE[Reason.ICMP]}
+        WHEN "protocol" NOT IN (6, 17, 132) THEN CASE WHEN "protocol" BETWEEN 0 AND 255
+            THEN {CODE[Reason.OTHER_PROTOCOL]} ELSE {ODD} END
+        WHEN "srcport" IS NULL OR "dstport" IS NULL THEN {ODD}
+        WHEN "srcport" NOT BETWEEN 0 AND 65535 OR "dstport" NOT BETWEEN 0 AND 65535 THEN {ODD}
+        WHEN "srcport" = 0 AND "dstport" = 0 THEN {CODE[Reason.NO_L4]}
+        {lost}
+        ELSE 0 END"""
+
+
+def _note(layout: Layout, named: Mapping[str, str]) -> str:
+    """The text of a record that cannot be used."""
+    if layout.kind is not Kind.PARQUET:
+        return "line"
+    cells = ", ".join(f"'{n}', ({named[n]})::VARCHAR" for n in sorted(named))
+    return f"json_object({cells})::VARCHAR"
+
+
+def _address(end: str) -> str:
+    return (f"CASE WHEN \"pkt-{end}addr\" IS NULL OR \"pkt-{end}addr\" IN ('-', '') THEN \"{end}addr\" "
+            f'ELSE "pkt-{end}addr" END')
+
+
+def _time(column: str) -> str:
+    """Nanoseconds from seconds or, as some exports have it, milliseconds."""
+    return (
+        f"CASE WHEN {column} BETWEEN 0 AND {MAX_SECONDS} THEN {column} * {NS} "
+        f"WHEN {column} BETWEEN {_MS_FROM} AND {MAX_SECONDS}000 THEN {column} * 1000000 END"
+    )
+
+
+def _verdict(layout: Layout) -> str:
+    if "action" in layout.has:
+        return """CASE WHEN "action" = 'ACCEPT' THEN 0 WHEN "action" = 'REJECT' THEN 1 WHEN upper("action") IN
+            ('ACCEPT', 'ACCEPTED') THEN 0 WHEN upper("action") IN ('REJECT', 'REJECTED') THEN 1
+            WHEN "action" IS NULL OR "action" IN ('-', '') THEN 2 END"""
+    # A transit gateway has no action: what it logs, it forwarded, unless it says that all packets were lost.
+    return "0" if any(name.startswith("tgw-") for name in layout.fields) else "2"
+
+
+def _bits(layout: Layout) -> str:
+    many = f'CASE WHEN "packets" >= 3 THEN {MANY | MORE} WHEN "packets" >= 2 THEN {MANY} ELSE 0 END'
+    if "packets" not in layout.has:
+        many = str(MANY)
+    side = f"CASE \"flow-direction\" WHEN 'egress' THEN {SENT} WHEN 'ingress' THEN {ARRIVED} ELSE 0 END"
+    mid = f'CASE WHEN "protocol" = 6 AND ("tcp-flags" & {SYN}) = 0 THEN {MID} ELSE 0 END'
+    return f'(coalesce("tcp-flags", 0) & 255 | {mid} | {many} | {side} | {SEEN})'

@@ -1,0 +1,151 @@
+"""Azure flow logs: network security groups (versions 1 and 2) and virtual networks (version 4).
+
+A blob is one `{"records": […]}` that grows, so its end may be missing; forwarders write one record per line, or one
+line per record with members `flow.0`, `flow.1`. Each record holds many tuples. A tuple's source is always the
+initiator and there are no records of replies; the same connection is told at both network interfaces, and again and
+again while it lasts.
+"""
+
+# Queries are put together from our own constants, numbers and quoted names, never from what a file says.
+# ruff: noqa: S608
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from netpol_gen.flowtable import Flows, Reason
+from netpol_gen.model import DirectionEvidence, Signal
+from netpol_gen.readers import vpc, vpc_json, vpc_table
+from netpol_gen.readers.files import Input
+from netpol_gen.readers.rows import Window
+from netpol_gen.readers.vpc import ARRIVED, CODE, COUNTED, DATA, HALF, NS, ODD, SEEN, SENT
+
+NAME = "azure-vnet"
+SOURCE = vpc_table.Source(NAME, str(DirectionEvidence.INITIATOR), "DENY")
+MEANING = vpc.Meaning(
+    ordered=True,
+    client_a="true",
+    client_b="false",
+    # Version 1 has no counts and says nothing about answers; the others count both ways once a connection goes on.
+    signals=(
+        f"(CASE WHEN (v & {DATA}) <> 0 THEN {int(Signal.SERVER_DATA | Signal.CLIENT_DATA)} ELSE 0 END + "
+        f"CASE WHEN (c & {COUNTED}) <> 0 THEN {int(Signal.TRACE)} ELSE 0 END)"
+    ),
+)
+_TUPLES = ("properties.flows[*].flows[*].flowTuples[*]", "flowRecords.flows[*].flowGroups[*].flowTuples[*]")
+_CATEGORIES = frozenset({"NetworkSecurityGroupFlowEvent", "FlowLogFlowEvent"})
+_MS_FROM = 10**11
+_FIELDS = (8, 13)
+
+
+def looks_like(head: bytes, name: str = "") -> bool:  # noqa: ARG001 - what every source is asked
+    """Whether a file with this beginning holds such records."""
+    values = vpc_json.first_objects(head)
+    if not values and head.lstrip().startswith(b"{"):
+        # The first record may be longer than the beginning.
+        return b'"flowTuples"' in head
+    return any(_is_record(value) for value in values)
+
+
+def _is_record(value: Any) -> bool:
+    if not isinstance(value, dict):
+        return False
+    records = value.get("records")
+    if isinstance(records, list):
+        return any(_is_record(record) for record in records[:50])
+    if value.get("category") in _CATEGORIES:
+        return True
+    properties = value.get("properties")
+    group = isinstance(properties, dict) and "flows" in properties and "Version" in properties
+    return group or "flowRecords" in value or any(isinstance(k, str) and k.startswith("flow.") for k in value)
+
+
+def read(items: Sequence[Input], options: vpc.Options) -> Flows:
+    """Read all inputs of this source into one table.
+
+    Raises:
+        InputError: a file that cannot be read.
+
+    """
+    names = [item.name for item in items]
+    account = vpc_table.Account()
+    with vpc.Engine(threads=options.threads) as engine:
+        engine.lines("input", vpc_json.Json(account, count=False).batches(list(enumerate(items))))
+        tuples = vpc_json.unpack(engine, account, "tuples", _unpack_sql("input"))
+        result = engine.query(vpc.fold_sql(_records(tuples, options.window), MEANING))
+        table = vpc_table.gather(result, SOURCE, names, account, explain)
+    return vpc_table.finish(table, account, SOURCE, names, ())
+
+
+def _unpack_sql(lines: str) -> str:
+    """One line per tuple; the whole object where it has none."""
+    paths = [f"{root}{path}" for root in ("$.", "$.records[*].") for path in _TUPLES]
+    found = ", ".join(f"json_extract_string(line, '{path}')" for path in paths)
+    # A forwarder's flat form: members `flow.0`, `flow.1`, …, recognised by what they hold.
+    tuple_ = r"^\d{9,16},[^,]*,[^,]*,\d*,\d*,"
+    flat = f"list_filter(json_extract_string(line, '$.*'), lambda text: regexp_matches(text, '{tuple_}'))"
+    return f"""
+SELECT place, coalesce(unnest(CASE WHEN len(found) = 0 THEN [line] ELSE found END), '') AS line
+FROM (SELECT place, line, CASE WHEN json_valid(line) THEN list_concat({found}, {flat}) ELSE [] END AS found
+    FROM {lines})"""
+
+
+def _records(tuples: str, window: Window) -> str:
+    time = "try_cast(f[1] AS BIGINT)"
+    nsg = "(f[6] = 'T' OR f[6] = 'U')"
+    counts = ", ".join(
+        f"CASE WHEN f[{i}] = '' THEN 0 ELSE try_cast(f[{i}] AS BIGINT) END AS n{i}" for i in range(10, 14)
+    )
+    counted = " AND ".join(f"n{i} BETWEEN 0 AND {vpc.MAX_COUNT}" for i in range(10, 14))
+    side = f"CASE f[7] WHEN 'O' THEN {SENT} WHEN 'I' THEN {ARRIVED} ELSE 0 END"
+    bits = (
+        f"({SEEN} | {side} | CASE WHEN state IN ('C', 'E') THEN {COUNTED} ELSE 0 END "
+        f"| CASE WHEN size = 13 AND n12 > 0 THEN {DATA << HALF} ELSE 0 END)"
+    )
+    return f"""
+SELECT place, kind, CASE WHEN kind = {ODD} THEN line END AS note, f[2] AS src, f[3] AS dst, sport, dport, proto,
+    verdict, first, first AS last, CASE WHEN size = 13 THEN n10 + n12 END AS packets,
+    CASE WHEN size = 13 THEN n11 + n13 END AS bytes, {bits}::UINTEGER AS bits,
+    NULL::VARCHAR AS who_src, NULL::VARCHAR AS who_dst
+FROM (SELECT *, CASE
+        WHEN size NOT IN {_FIELDS} OR first IS NULL OR verdict IS NULL OR proto IS NULL OR f[7] NOT IN ('I', 'O')
+            OR (size = 13 AND NOT coalesce({counted}, false)) OR (size = 13 AND state IS NULL) THEN {ODD}
+        WHEN {vpc.outside(window)} THEN {CODE[Reason.OUT_OF_WINDOW]}
+        WHEN proto IN (1, 58) THEN {CODE[Reason.ICMP]}
+        WHEN proto NOT BETWEEN 0 AND 255 THEN {ODD}
+        WHEN proto NOT IN (6, 17, 132) THEN {CODE[Reason.OTHER_PROTOCOL]}
+        WHEN sport IS NULL OR dport IS NULL OR sport NOT BETWEEN 0 AND 65535 OR dport NOT BETWEEN 0 AND 65535 THEN {ODD}
+        WHEN sport = 0 AND dport = 0 THEN {CODE[Reason.NO_L4]}
+        ELSE 0 END AS kind
+    FROM (SELECT place, line, f, len(f) AS size, try_cast(f[4] AS INTEGER) AS sport, try_cast(f[5] AS INTEGER) AS dport,
+            CASE f[6] WHEN 'T' THEN 6 WHEN 'U' THEN 17 ELSE try_cast(f[6] AS INTEGER) END AS proto,
+            CASE WHEN {nsg} THEN CASE f[8] WHEN 'A' THEN 0 WHEN 'D' THEN 1 END
+                 ELSE CASE f[8] WHEN 'D' THEN 1 WHEN 'B' THEN 0 WHEN 'C' THEN 0 WHEN 'E' THEN 0 END END AS verdict,
+            CASE WHEN NOT {nsg} THEN f[8] WHEN f[9] IN ('B', 'C', 'E') THEN f[9] END AS state,
+            CASE WHEN {time} BETWEEN 0 AND {vpc.MAX_SECONDS} THEN {time} * {NS}
+                 WHEN {time} BETWEEN {_MS_FROM} AND {vpc.MAX_SECONDS}000 THEN {time} * 1000000 END AS first, {counts}
+        FROM (SELECT place, line, split(trim(line), ',') AS f FROM {tuples})))"""
+
+
+def explain(text: str) -> tuple[Reason, str]:
+    """Why a tuple, or an object without tuples, could not be used."""
+    if text.lstrip()[:1] in ("{", "["):
+        value = vpc_json.loads(text)
+        if not isinstance(value, dict):
+            return Reason.MALFORMED, "no JSON object" if value is None else "not a record"
+        return (Reason.CONTROL, "no tuples") if _is_record(value) else (Reason.NOT_A_FLOW, "no flow tuples")
+    words = text.strip().split(",")
+    if len(words) not in _FIELDS:
+        return Reason.MALFORMED, f"{len(words)} fields, 8 or 13 wanted"
+    for index, name, high in ((3, "source port", 65535), (4, "destination port", 65535)):
+        if words[index] in ("", "*"):
+            return Reason.NO_L4, f"no {name}"
+        if not words[index].isdecimal() or int(words[index][:20]) > high:
+            return Reason.BAD_FIELD, f"{name} {words[index]}"
+    protocol = words[5]
+    if protocol not in ("T", "U") and not (protocol.isdecimal() and int(protocol[:20]) <= 255):
+        return Reason.BAD_FIELD, f"protocol {protocol}"
+    if not words[0].isdecimal():
+        return Reason.BAD_FIELD, f"time {words[0]}"
+    return Reason.BAD_FIELD, f"time, direction, state or counts: {text}"

@@ -1,0 +1,241 @@
+"""GCP VPC flow logs: Cloud Logging entries as lines, arrays or Pub/Sub messages, and rows of a BigQuery export.
+
+Packets are sampled and each direction is a record of its own, seen at the sender (`reporter` SRC), the receiver (DEST)
+or both. There are no flags, so who opened a connection is decided later. Where GKE annotates, the names of the pods are
+taken; `service` in the annotation lists the Services that a pod is behind, not the one dialled, and is left out.
+"""
+
+# Queries are put together from our own constants, numbers and quoted names, never from what a file says.
+# ruff: noqa: S608
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from netpol_gen.flowtable import Flows, Reason
+from netpol_gen.model import Signal
+from netpol_gen.readers import vpc, vpc_json, vpc_table
+from netpol_gen.readers.files import Input
+from netpol_gen.readers.rows import Window
+from netpol_gen.readers.vpc import ARRIVED, CODE, ODD, SEEN, SENT
+from netpol_gen.readers.vpc_table import WHO_SEPARATOR
+
+NAME = "gcp-vpc"
+SOURCE = vpc_table.Source(NAME, "", "DENIED")
+MEANING = vpc.Meaning(
+    ordered=False,
+    client_a="false",
+    client_b="false",
+    signals=(
+        f"(CASE WHEN (c & {SEEN}) <> 0 THEN {int(Signal.CLIENT_DATA)} ELSE 0 END + "
+        f"CASE WHEN (v & {SEEN}) <> 0 THEN {int(Signal.SERVER_DATA)} ELSE 0 END + {int(Signal.SAMPLED)})"
+    ),
+    who=True,
+)
+
+
+class Shape(NamedTuple):
+    """Where the payload lies within an object; `packed` when it is base64 in a Pub/Sub message."""
+
+    payload: str
+    packed: str = ""
+
+
+_PAYLOADS = ("jsonPayload", "json_payload", "")
+_PACKED = ("message", "")
+_PATHS = {
+    "src": "connection.src_ip",
+    "dst": "connection.dest_ip",
+    "sport": "connection.src_port",
+    "dport": "connection.dest_port",
+    "proto": "connection.protocol",
+    "packets": "packets_sent",
+    "bytes": "bytes_sent",
+    "start": "start_time",
+    "stop": "end_time",
+    "reporter": "reporter",
+    "disposition": "disposition",
+    **{
+        f"{end}_{name}": f"{long}_gke_details.pod.{path}"
+        for end, long in (("src", "src"), ("dst", "dest"))
+        for name, path in (
+            ("ns", "pod_namespace"),
+            ("pod", "pod_name"),
+            ("type", "pod_workload.workload_type"),
+            ("workload", "pod_workload.workload_name"),
+        )
+    },
+}
+_KINDS = {
+    "DEPLOYMENT": "Deployment",
+    "STATEFULSET": "StatefulSet",
+    "DAEMONSET": "DaemonSet",
+    "REPLICASET": "ReplicaSet",
+    "REPLICATIONCONTROLLER": "ReplicationController",
+    "JOB": "Job",
+    "CRONJOB": "CronJob",
+}
+
+
+def looks_like(head: bytes, name: str = "") -> bool:  # noqa: ARG001 - what every source is asked
+    """Whether a file with this beginning holds such entries."""
+    return _shape(head) is not None
+
+
+def _shape(head: bytes) -> Shape | None:
+    for value in vpc_json.first_objects(head):
+        if not isinstance(value, dict):
+            continue
+        if (payload := _payload(value)) is not None:
+            return Shape(payload)
+        for packed in _PACKED:
+            inner = _unpacked(value.get(packed) if packed else value)
+            if isinstance(inner, dict) and (payload := _payload(inner)) is not None:
+                return Shape(payload, f"{packed}.data" if packed else "data")
+    return None
+
+
+def _payload(value: dict[str, Any]) -> str | None:
+    for name in _PAYLOADS:
+        payload = value.get(name) if name else value
+        connection = payload.get("connection") if isinstance(payload, dict) else None
+        if isinstance(connection, dict) and "src_ip" in connection and "dest_ip" in connection:
+            return name
+    return None
+
+
+def _unpacked(message: Any) -> Any:
+    """The entry in a Pub/Sub message."""
+    import base64  # noqa: PLC0415 - rarely needed
+
+    data = message.get("data") if isinstance(message, dict) else None
+    try:
+        return vpc_json.loads(base64.b64decode(data, validate=True)) if isinstance(data, str) else None
+    except ValueError:
+        return None
+
+
+def read(items: Sequence[Input], options: vpc.Options) -> Flows:
+    """Read all inputs of this source into one table.
+
+    Raises:
+        InputError: a file that cannot be read.
+
+    """
+    names = [item.name for item in items]
+    account = vpc_table.Account()
+    shapes = [_shape(item.head) or Shape(_PAYLOADS[0]) for item in items]
+    with vpc.Engine(threads=options.threads) as engine:
+        queries = []
+        for index, shape in enumerate(dict.fromkeys(shapes)):
+            lines = f"input_{index}"
+            files = [(number, item) for number, item in enumerate(items) if shapes[number] == shape]
+            engine.lines(lines, vpc_json.Json(account, count=not shape.packed).batches(files))
+            if shape.packed:
+                lines = vpc_json.unpack(engine, account, f"unpacked_{index}", _unpack_sql(shape, lines))
+            queries.append(_records(shape, lines, options.window))
+        result = engine.query(vpc.fold_sql(vpc.union(queries), MEANING))
+        table = vpc_table.gather(result, SOURCE, names, account, explain)
+    return vpc_table.finish(table, account, SOURCE, names, ())
+
+
+def _unpack_sql(shape: Shape, lines: str) -> str:
+    data = f"json_extract_string(line, '$.{shape.packed}')"
+    inner = f"CASE WHEN json_valid(line) THEN try(decode(from_base64({data}))) END"
+    return f"SELECT place, coalesce({inner}, line) AS line FROM {lines}"
+
+
+def _time(column: str) -> str:
+    """Nanoseconds of an RFC 3339 time, or of one as BigQuery writes it. DuckDB has nanoseconds for UTC only."""
+    text = f"replace({column}, ' UTC', 'Z')"
+    return (
+        f"CASE WHEN {column} IS NULL THEN NULL WHEN {text} LIKE '%Z' THEN epoch_ns(try_cast({text} AS TIMESTAMP_NS)) "
+        f"ELSE epoch_ns(try_cast({column} AS TIMESTAMPTZ)) END"
+    )
+
+
+def _who(end: str) -> str:
+    def clean(name: str) -> str:
+        return f"replace(coalesce({end}_{name}, ''), chr({ord(WHO_SEPARATOR)}), '')"
+
+    kinds = " ".join(f"WHEN '{written}' THEN '{kind}'" for written, kind in _KINDS.items())
+    kind = f"CASE replace(upper({end}_type), '_', '') {kinds} END"
+    workload = f"coalesce({kind} || '/' || nullif({clean('workload')}, ''), '')"
+    sep = f"chr({ord(WHO_SEPARATOR)})"
+    return (
+        f"CASE WHEN {end}_pod <> '' AND {end}_ns <> '' "
+        f"THEN {clean('ns')} || {sep} || {clean('pod')} || {sep} || {workload} END"
+    )
+
+
+def _records(shape: Shape, lines: str, window: Window) -> str:
+    root = f"$.{shape.payload}." if shape.payload else "$."
+    paths = [f"{root}{path}" for path in _PATHS.values()]
+    paths += ["$.timestamp"]
+    listed = ", ".join(f"'{path}'" for path in paths)
+    texts = [name for name in _PATHS if name not in _NUMBERS]
+    at = {name: number + 1 for number, name in enumerate(_PATHS)}
+    numbers = [f"try_cast(f[{at[name]}] AS BIGINT) AS {name}" for name in _NUMBERS]
+    columns = ", ".join([*numbers, *(f"f[{at[name]}] AS {name}" for name in texts)])
+    reporter = f"CASE WHEN reporter LIKE 'SRC%' THEN {SENT} WHEN reporter LIKE 'DEST%' THEN {ARRIVED} ELSE 0 END"
+    return f"""
+SELECT place, kind, CASE WHEN kind = {ODD} THEN line END AS note, src, dst, sport::INTEGER AS sport,
+    dport::INTEGER AS dport, proto::INTEGER AS proto,
+    CASE WHEN upper(coalesce(disposition, '')) IN ('DENIED', 'DENY') THEN 1 ELSE 0 END AS verdict,
+    first, greatest(first, coalesce(last, first)) AS last, packets, bytes, ({SEEN} | {reporter})::UINTEGER AS bits,
+    {_who("src")} AS who_src, {_who("dst")} AS who_dst
+FROM (SELECT *, CASE
+        WHEN f IS NULL OR src IS NULL OR dst IS NULL OR proto IS NULL OR first IS NULL
+            OR first NOT BETWEEN 0 AND {vpc.LAST} OR NOT coalesce(packets, 0) BETWEEN 0 AND {vpc.MAX_COUNT}
+            OR NOT coalesce(bytes, 0) BETWEEN 0 AND {vpc.MAX_COUNT} THEN {ODD}
+        WHEN {vpc.outside(window)} THEN {CODE[Reason.OUT_OF_WINDOW]}
+        WHEN proto IN (1, 58) THEN {CODE[Reason.ICMP]}
+        WHEN proto NOT BETWEEN 0 AND 255 THEN {ODD}
+        WHEN proto NOT IN (6, 17, 132) THEN {CODE[Reason.OTHER_PROTOCOL]}
+        WHEN sport IS NULL OR dport IS NULL OR sport NOT BETWEEN 0 AND 65535 OR dport NOT BETWEEN 0 AND 65535 THEN {ODD}
+        WHEN sport = 0 AND dport = 0 THEN {CODE[Reason.NO_L4]}
+        ELSE 0 END AS kind
+    FROM (SELECT *, coalesce({_time("start")}, {_time("stamp")}) AS first, {_time("stop")} AS last
+        FROM (SELECT place, line, f, {columns}, f[{len(paths)}] AS stamp
+            FROM (SELECT place, line, CASE WHEN json_valid(line) THEN json_extract_string(line, [{listed}]) END AS f
+                FROM {lines}))))"""
+
+
+_NUMBERS = ("sport", "dport", "proto", "packets", "bytes")
+_PORTS = {"src_port": 65535, "dest_port": 65535, "protocol": 255}
+
+
+def explain(text: str) -> tuple[Reason, str]:
+    """Why an entry could not be used."""
+    value = vpc_json.loads(text)
+    if not isinstance(value, dict):
+        return Reason.MALFORMED, "no JSON object" if value is None else "not an entry"
+    name = _payload(value)
+    if name is None:
+        return Reason.NOT_A_FLOW, "no connection"
+    payload = value[name] if name else value
+    connection = payload["connection"]
+    for key, high in _PORTS.items():
+        number = connection.get(key)
+        if number is None:
+            return Reason.NO_L4, f"no {key}"
+        if not str(number).isdecimal() or int(str(number)[:20]) > high:
+            return Reason.BAD_FIELD, f"{key} {number}"
+    for key in ("src_ip", "dest_ip"):
+        if not isinstance(connection.get(key), str):
+            return Reason.NO_ENDPOINT, f"no {key}"
+    for key in ("bytes_sent", "packets_sent"):
+        number = payload.get(key)
+        if number is not None and not 0 <= (_number(number) or 0) <= vpc.MAX_COUNT:
+            return Reason.BAD_FIELD, f"{key} {number}"
+    return Reason.BAD_FIELD, f"start_time {payload.get('start_time', 'missing')}"
+
+
+def _number(value: Any) -> float | None:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return None
+
+

@@ -1,0 +1,304 @@
+"""Cloud flow logs as columns: records are folded inside the engine (DuckDB), never held in Python.
+
+A source gives one SQL query whose rows are records (`RECORD`). They are folded twice: first to one row per connection
+(both addresses, both ports, protocol, verdict, hour of the start), whichever direction a record is of, then to one row
+per conversation as in `flowtable`. What cannot be used comes out of the same query, under its reason or as the text
+that is no record, so that the sum over the result is the number of records read.
+
+Rows do not span hours, because addresses of pods are reused.
+"""
+
+# Queries are put together from our own constants, numbers and quoted names, never from what a file says.
+# ruff: noqa: S608
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from netpol_gen.errors import InputError, InvariantError, printable
+from netpol_gen.flowtable import Reason
+from netpol_gen.readers.files import Stream
+from netpol_gen.readers.rows import Rows, Window
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
+
+PLACE_BITS = 40
+"""A place is `number of the file << PLACE_BITS | line`."""
+NS = 1_000_000_000
+HOUR = 3600 * NS
+LAST = 2**31 * 2 * NS
+"""Times from here on (the year 2106) are no times of flows."""
+MEMORY = "384MB"
+"""What the engine may hold before it writes to the disk. Arrow, numpy and the interpreter come on top."""
+
+RECORD = (
+    "place",  # BIGINT
+    "kind",  # USMALLINT: 0, or the code of a reason, or ODD
+    "note",  # VARCHAR: for ODD the text, for LOST_EVENTS who lost
+    "src",  # VARCHAR, addresses as the source writes them
+    "dst",
+    "sport",  # INTEGER, 0 to 65535
+    "dport",
+    "proto",  # INTEGER: 6, 17 or 132
+    "verdict",  # INTEGER: index into VERDICTS
+    "first",  # BIGINT, nanoseconds since the epoch
+    "last",
+    "packets",  # BIGINT or null
+    "bytes",
+    "bits",  # UINTEGER: what was seen from src to dst in the lower half, from dst to src in the upper
+    "who_src",  # VARCHAR or null: what the source says of the end, opaque here
+    "who_dst",
+)
+"""Columns of a source's query. Beyond `place`, `kind` and `note`, they matter for kind 0 only."""
+
+MAX_SECONDS = 2**32 - 1
+MAX_COUNT = 1 << 50
+"""Bytes and packets of one record beyond this are no counts."""
+ODD = 255
+REASONS = tuple(Reason)
+CODE = {reason: number + 1 for number, reason in enumerate(REASONS)}
+VERDICTS = ("forwarded", "dropped", "unknown")
+
+# One half of `bits`. The lowest eight are TCP flags, OR-ed.
+FIN, SYN, RST, SYN_ACK = 1, 2, 4, 18
+MANY = 1 << 8
+"""Two packets or more."""
+MORE = 1 << 9
+"""Three packets or more."""
+SENT = 1 << 10
+"""Seen at the sender's interface."""
+ARRIVED = 1 << 11
+"""Seen at the receiver's interface."""
+MID = 1 << 12
+"""A TCP record without SYN."""
+DATA = 1 << 13
+"""The source says that this end sent something."""
+SEEN = 1 << 14
+COUNTED = 1 << 15
+"""The source counts both directions, so that silence means something."""
+HALF = 16
+
+_ROW_DECIDED = 1 << 60
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """How a source's connections are understood, as SQL over `proto`, `ab` and `ba` (halves of `bits`, by end).
+
+    `ordered`: the source's own order of the ends is client, server; otherwise the end with the higher port is first.
+    `client_a`, `client_b`: whether that end opened the connection; where neither or both hold, it is undecided.
+    `signals`: `model.Signal` bits over `c` (what the client did, or the end taken for it) and `v` (the server).
+    """
+
+    ordered: bool
+    client_a: str
+    client_b: str
+    signals: str
+    who: bool = False
+    """Whether the source says more of an end than its address."""
+
+
+def _sum(what: str) -> str:
+    """A sum that stays null where there is nothing to add, and cannot overflow however hostile the counts are."""
+    return f"(CASE WHEN sum({what}) > {2**62} THEN {2**62} ELSE sum({what}) END)::BIGINT"
+
+
+def fold_sql(records: str, meaning: Meaning) -> str:
+    """The whole query over a source's `records`.
+
+    There is no WHERE in it: a filter would be pushed down to the parsing of lines and do that again for each field.
+    """
+    turned = "false" if meaning.ordered else "(sport < dport OR (sport = dport AND src > dst))"
+    who = ends = ""
+    if meaning.who:
+        who = "max(CASE WHEN turned THEN who_dst ELSE who_src END) AS who_a,"
+        who += "max(CASE WHEN turned THEN who_src ELSE who_dst END) AS who_b,"
+        ends = "CASE WHEN turn THEN who_b ELSE who_a END AS who_src,"
+        ends += "CASE WHEN turn THEN who_a ELSE who_b END AS who_dst,"
+    return f"""
+WITH rec AS ({records}),
+sided AS (SELECT *, coalesce({turned}, false) AS turned FROM rec),
+con AS (SELECT
+    CASE WHEN kind <> 0 THEN note WHEN turned THEN dst ELSE src END AS a,
+    CASE WHEN kind <> 0 THEN NULL WHEN turned THEN src ELSE dst END AS b,
+    CASE WHEN kind = 0
+         THEN (CASE WHEN turned THEN (dport::BIGINT << 16) | sport ELSE (sport::BIGINT << 16) | dport END)
+              | (proto::BIGINT << 32) | (verdict::BIGINT << 40)
+         WHEN kind = {ODD} THEN -place - 1000 ELSE -kind::BIGINT END AS x,
+    CASE WHEN kind IN (0, {CODE[Reason.LOST_EVENTS]}) THEN (first // {HOUR})::INTEGER END AS h,
+    count(*) AS n, sum(turned::INTEGER) AS back,
+    bit_or(CASE WHEN turned THEN ((bits & 65535) << {HALF}) | (bits >> {HALF}) ELSE bits END) AS bits,
+    {_sum('packets')} AS packets, {_sum('bytes')} AS bytes,
+    {who}
+    min(first) AS first, max(last) AS last, min(place) AS place, min(place, 5) FILTER (WHERE kind <> 0) AS places
+    FROM sided GROUP BY ALL),
+told AS (SELECT *, bits & 65535 AS ab, bits >> {HALF} AS ba, (x >> 32) & 255 AS proto FROM con),
+judged AS (SELECT *, coalesce({meaning.client_a}, false) AS client_a, coalesce({meaning.client_b}, false) AS client_b
+    FROM told),
+way AS (SELECT *, client_b AND NOT client_a AS turn, client_a <> client_b AS decided FROM judged),
+oriented AS (SELECT *,
+    CASE WHEN turn THEN ba ELSE ab END AS c, CASE WHEN turn THEN ab ELSE ba END AS v,
+    (x >> 16) & 65535 AS high, x & 65535 AS low FROM way),
+done AS (SELECT
+    CASE WHEN turn THEN b ELSE a END AS src, CASE WHEN turn THEN a ELSE b END AS dst,
+    CASE WHEN x < 0 THEN x
+         WHEN decided THEN (x >> 32 << 32) | (CASE WHEN turn THEN high ELSE low END) | {_ROW_DECIDED}
+         -- Of many ephemeral ports to one fixed port sixteen are kept, enough to vote; the rest is counted with them.
+         WHEN high >= 32768 AND low < 32768 THEN (x >> 32 << 32) | ((high & 15) << 16) | low
+         ELSE x END AS y,
+    h, n, places, high,
+    CASE WHEN NOT decided THEN 0 WHEN turn THEN n - back ELSE back END AS replies,
+    CASE WHEN (c & {SENT | ARRIVED}) = {SENT | ARRIVED} OR (v & {SENT | ARRIVED}) = {SENT | ARRIVED} THEN 2
+         ELSE 1 END AS twice,
+    packets, bytes, {ends} first, last, place,
+    {meaning.signals} AS signals
+    FROM oriented)
+SELECT src, dst, y, h, {"who_src, who_dst," if meaning.who else ""}
+    count(*) AS flows, sum(n)::BIGINT AS records, sum(replies)::BIGINT AS replies,
+    {_sum('packets // twice')} AS packets, {_sum('bytes // twice')} AS bytes,
+    min(first) AS first, max(last) AS last, min(place) AS place, bit_or(signals) AS signals,
+    min(high)::INTEGER AS sport, any_value(places) AS places
+FROM done GROUP BY ALL"""
+
+
+@dataclass(slots=True)
+class Engine:
+    """A DuckDB of our own, in bounded memory, that reaches nothing but the files it is given."""
+
+    threads: int = 0
+    memory: str = MEMORY
+    _connection: duckdb.DuckDBPyConnection | None = None
+    _scratch: tempfile.TemporaryDirectory[str] | None = None
+    _failure: list[InputError] = field(default_factory=list)
+
+    def __enter__(self) -> Self:
+        import duckdb  # noqa: PLC0415 - 0.1 s that only these sources need
+
+        self._scratch = tempfile.TemporaryDirectory(prefix="netpol-gen-")
+        self._connection = duckdb.connect(
+            ":memory:",
+            config={
+                "threads": self.threads or os.cpu_count() or 1,
+                "memory_limit": self.memory,
+                "temp_directory": self._scratch.name,
+                "preserve_insertion_order": False,
+                "autoinstall_known_extensions": False,
+                "autoload_known_extensions": False,
+                "python_enable_replacements": False,
+            },
+        )
+        self._connection.execute("SET TimeZone = 'UTC'")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        if self._scratch is not None:
+            self._scratch.cleanup()
+
+    def lines(self, name: str, batches: Iterator[pa.RecordBatch]) -> None:
+        """Offer line batches (`lines.SCHEMA`) to queries as `name`, for one pass."""
+        import pyarrow as pa  # noqa: PLC0415
+
+        from netpol_gen.readers import vpc_lines  # noqa: PLC0415
+
+        reader = pa.RecordBatchReader.from_batches(vpc_lines.schema(), self._watched(batches))
+        assert self._connection is not None  # noqa: S101 - inside `with`
+        self._connection.register(name, reader)
+
+    def table(self, name: str, data: pa.Table) -> None:
+        """Offer a table to queries as `name`."""
+        assert self._connection is not None  # noqa: S101 - inside `with`
+        self._connection.register(name, data)
+
+    def _watched(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """An error of ours passes the engine as text only: keep the error itself."""
+        try:
+            yield from batches
+        except InputError as error:
+            self._failure.append(error)
+            raise
+
+    def query(self, sql: str) -> Iterator[pa.RecordBatch]:
+        """The result, batch by batch.
+
+        Raises:
+            InputError: an input could not be read, or memory and disk did not suffice.
+
+        """
+        import duckdb  # noqa: PLC0415
+
+        assert self._connection is not None  # noqa: S101 - inside `with`
+        try:
+            yield from self._connection.sql(sql).to_arrow_reader(65536)
+        except (duckdb.Error, OSError) as error:
+            raise self._told(error) from None
+
+    def run(self, sql: str) -> None:
+        """The same for a statement without a result."""
+        import duckdb  # noqa: PLC0415
+
+        assert self._connection is not None  # noqa: S101 - inside `with`
+        try:
+            self._connection.execute(sql)
+        except (duckdb.Error, OSError) as error:
+            raise self._told(error) from None
+
+    def _told(self, error: Exception) -> Exception:
+        """What to raise: an error of ours, which came through Arrow and the engine as another type, before theirs."""
+        import duckdb  # noqa: PLC0415
+
+        if self._failure:
+            return self._failure[0]
+        if isinstance(error, duckdb.OutOfMemoryException | duckdb.IOException | duckdb.InvalidInputException | OSError):
+            return InputError(f"the flow logs could not be read: {printable(str(error).partition(chr(10))[0], 300)}")
+        return error
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the caller of a columnar source may set. `aws_format` is the field order of headerless AWS records."""
+
+    window: Window = field(default_factory=Window)
+    aws_format: str | None = None
+    threads: int = 0
+
+
+def not_by_rows(stream: Stream, rows: Rows) -> None:
+    """Stands for a reader of single records where there is none.
+
+    Raises:
+        InvariantError: always.
+
+    """
+    raise InvariantError(f"{stream.name} is read as a table, not into {type(rows).__name__}")
+
+
+def never(head: bytes) -> bool:  # noqa: ARG001 - what a source answers for a beginning
+    """Whether a share of lines can be read by itself."""
+    return False
+
+
+def outside(window: Window) -> str:
+    """SQL: whether `first` lies outside the window."""
+    parts = []
+    if window.since is not None:
+        parts.append(f"first < {int(window.since)}")
+    if window.until is not None:
+        parts.append(f"first >= {int(window.until)}")
+    return "(" + " OR ".join(parts) + ")" if parts else "false"
+
+
+def union(queries: Iterable[str]) -> str:
+    """Several queries of `RECORD` as one."""
+    return " UNION ALL ".join(f"SELECT {', '.join(RECORD)} FROM ({query})" for query in queries)

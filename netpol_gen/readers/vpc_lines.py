@@ -1,0 +1,88 @@
+"""Lines as Arrow columns, without copying them one by one: what the engine's queries read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, NamedTuple, Self
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+BLOCK = 1 << 20
+"""Bytes; the engine wants larger pieces than a decoder of single records."""
+
+_NEWLINE = 0x0A
+_SPACES = re.compile(rb"[ \t\f\v]+")
+_COMMENT = re.compile(rb"(?:^|[ \t])#.*", re.DOTALL)
+
+
+def schema() -> pa.Schema:
+    """`line` (text) and `place` (see `vpc.PLACE_BITS`)."""
+    import pyarrow as pa  # noqa: PLC0415 - half a second that `--help` must not pay
+
+    return pa.schema([("line", pa.string()), ("place", pa.int64())])
+
+
+class Lines(NamedTuple):
+    """Complete lines as bytes, with where each ends (at its newline)."""
+
+    data: bytes
+    ends: np.ndarray
+
+    @classmethod
+    def of(cls, data: bytes) -> Self:
+        """The lines of a block, without carriage returns at their ends."""
+        if b"\r" in data:
+            data = data.replace(b"\r\n", b"\n")
+        if not data.endswith(b"\n"):
+            data += b"\n"
+        data = utf8(data)
+        return cls(data, np.flatnonzero(np.frombuffer(data, dtype=np.uint8) == _NEWLINE))
+
+    @property
+    def blank(self) -> bool:
+        """Whether a line is empty."""
+        return bool(self.ends[0] == 0 or (np.diff(self.ends) == 1).any())
+
+    def starts(self) -> np.ndarray:
+        """Where each line starts."""
+        out: np.ndarray = np.concatenate([[0], self.ends[:-1] + 1])
+        return out
+
+
+def batch(lines: Lines, place: int) -> pa.RecordBatch:
+    """Lines, none of them empty, the first at `place`. The text is not copied: each line keeps its newline."""
+    import pyarrow as pa  # noqa: PLC0415
+
+    count = len(lines.ends)
+    offsets = np.empty(count + 1, dtype=np.int32)
+    offsets[0] = 0
+    np.add(lines.ends, 1, out=offsets[1:], casting="unsafe")
+    text = pa.Array.from_buffers(pa.string(), count, [None, pa.py_buffer(offsets), pa.py_buffer(lines.data)])
+    return pa.RecordBatch.from_arrays(
+        [text, pa.array(np.arange(place, place + count, dtype=np.int64))], names=["line", "place"]
+    )
+
+
+def listed(lines: Iterable[tuple[bytes, int]]) -> pa.RecordBatch:
+    """Lines that were handled one by one, each with its place."""
+    import pyarrow as pa  # noqa: PLC0415
+
+    pairs = list(lines)
+    texts = pa.array([utf8(text).decode() for text, _ in pairs], pa.string())
+    return pa.record_batch([texts, pa.array([place for _, place in pairs], pa.int64())], schema=schema())
+
+
+def utf8(data: bytes) -> bytes:
+    """The same bytes where they are UTF-8, else with U+FFFD in place of what is not."""
+    return data if data.isascii() else data.decode("utf-8", "replace").encode()
+
+
+def tidy(line: bytes) -> bytes:
+    """One space between fields, none around them, no comment at the end."""
+    if b"#" in line:
+        line = _COMMENT.sub(b"", line)
+    return _SPACES.sub(b" ", line.replace(b"\r", b" ")).strip(b" ")
