@@ -204,6 +204,9 @@ def make_config(file: Path | None, **options: Any) -> Config:
 def _setting(key: str, value: Any, option: str) -> dict[str, Any]:
     if key == "accept":
         return _verdicts(_texts(value, option))
+    if key == "lint" and isinstance(value, dict):
+        # `lint` reads its table itself; to the other commands it is nothing.
+        return {}
     if key not in _SETTINGS:
         raise OptionError(f"{printable(option)}: unknown setting")
     field, parse = _SETTINGS[key]

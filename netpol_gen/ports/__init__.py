@@ -1,0 +1,1 @@
+"""The port inventory of a cluster: who listens on what, declared or not, used or not, allowed or not, and by whom."""
