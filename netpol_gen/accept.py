@@ -6,7 +6,7 @@ the other end's policy dropped must not become a rule. Each such edge is set asi
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
@@ -22,21 +22,37 @@ _ONE_TOUCH = 2
 Verdicts = list[Reason | None]
 
 
+# Plain numbers: a flag type makes an object at every step, and there is one step per edge.
+_SERVER_DATA, _CLIENT_DATA, _L7 = int(Signal.SERVER_DATA), int(Signal.CLIENT_DATA), int(Signal.L7)
+_TRACE, _SAMPLED, _SYN_ACK = int(Signal.TRACE), int(Signal.SAMPLED), int(Signal.SYN_ACK)
+_ANSWERED = _SYN_ACK | _SERVER_DATA | _L7
+_DATA = _SERVER_DATA | _CLIENT_DATA | _L7
+_CLOSED = int(Signal.RESET | Signal.UNREACHABLE)
+_CALLED = int(Signal.SYN | Signal.CLIENT_DATA | Signal.L7 | Signal.POLICY_VERDICT | Signal.SAMPLED)
+
+
 def judge_groups(groups: Sequence[Group], inventory: Inventory, config: Config) -> Verdicts:
     """For every group the reason to set it aside, or `None` to accept it."""
+    # Edges by number: hashing one costs more than all that is asked of it.
+    numbers: dict[Edge, int] = {}
+    edge_of = [numbers.setdefault(group.edge, len(numbers)) for group in groups]
     # In audit mode the policy engine of one end says AUDIT once; the other end's engine and the datapath forward what
     # follows. That is no second opinion: enforced, the connection would be denied.
-    audited = {g.edge for g in groups if g.verdict is ObservedVerdict.AUDIT and g.verdict not in config.accept}
-    reasons: Verdicts = [_by_verdict(group, audited, config) for group in groups]
-    together = _signals(groups)
-    denied = {g.edge for g in groups if g.verdict is ObservedVerdict.DROPPED}
+    audited = set[int]()
+    if ObservedVerdict.AUDIT not in config.accept:
+        audited = _numbers(groups, edge_of, ObservedVerdict.AUDIT)
+    reasons = [_by_verdict(group, n in audited, config) for group, n in zip(groups, edge_of, strict=True)]
+    signals = [0] * len(numbers)
+    for group, n in zip(groups, edge_of, strict=True):
+        signals[n] |= int(group.evidence.signals)
+    denied = _numbers(groups, edge_of, ObservedVerdict.DROPPED)
     # Where no call in the whole capture gets beyond its handshake, the capture does not show what follows: silence
     # proves nothing then.
-    shows_answers = any(s & Signal.SERVER_DATA and s & Signal.TRACE for s in together.values())
-    for i, group in enumerate(groups):
+    shows_answers = any(s & _SERVER_DATA and s & _TRACE for s in signals)
+    for i, n in enumerate(edge_of):
         if reasons[i] is None:
-            reasons[i] = _incomplete(group.edge, together[group.edge], denied, inventory, config, shows_answers)
-    _quarantine_scans(groups, reasons, config)
+            reasons[i] = _incomplete(groups[i].edge, signals[n], n in denied, shows_answers, inventory, config)
+    _quarantine_scans(groups, edge_of, reasons, config)
     for i, group in enumerate(groups):
         if reasons[i] is None and config.min_evidence is MinEvidence.STRONG and not group.evidence.strong:
             reasons[i] = Reason.WEAK
@@ -45,9 +61,14 @@ def judge_groups(groups: Sequence[Group], inventory: Inventory, config: Config) 
     return reasons
 
 
-def _by_verdict(group: Group, audited: set[Edge], config: Config) -> Reason | None:
+def _numbers(groups: Sequence[Group], edge_of: Sequence[int], verdict: ObservedVerdict) -> set[int]:
+    """Edges that were seen under a verdict."""
+    return {n for group, n in zip(groups, edge_of, strict=True) if group.verdict is verdict}
+
+
+def _by_verdict(group: Group, audited: bool, config: Config) -> Reason | None:  # noqa: FBT001
     if group.verdict in config.accept:
-        return Reason.AUDIT if group.edge in audited else None
+        return Reason.AUDIT if audited else None
     match group.verdict:
         case ObservedVerdict.DROPPED:
             return Reason.DENIED
@@ -57,51 +78,41 @@ def _by_verdict(group: Group, audited: set[Edge], config: Config) -> Reason | No
             return Reason.NO_VERDICT
 
 
-def _signals(groups: Sequence[Group]) -> dict[Edge, Signal]:
-    """What was seen of an edge under any verdict."""
-    out: dict[Edge, Signal] = defaultdict(lambda: Signal(0))
-    for group in groups:
-        out[group.edge] |= group.evidence.signals
-    return out
-
-
 def _incomplete(
     edge: Edge,
-    signals: Signal,
-    denied: set[Edge],
+    signals: int,
+    denied: bool,  # noqa: FBT001 - facts about the edge
+    shows_answers: bool,  # noqa: FBT001
     inventory: Inventory,
     config: Config,
-    shows_answers: bool,  # noqa: FBT001
 ) -> Reason | None:
-    """Whether the call never came about, or was somebody else's."""
-    if _answers_to_a_proxy(edge, signals):
+    """Whether the call never came about, or was somebody else's. `signals` were seen under any verdict."""
+    if signals & _TRACE and not signals & _CALLED and _answers_to_a_proxy(edge):
         return Reason.UNKNOWN_PARTY
-    if signals & (Signal.SERVER_DATA | Signal.CLIENT_DATA | Signal.L7) and signals.answered:
+    if signals & _DATA and signals & _ANSWERED:
         return None
-    if edge in denied:
+    if denied:
         return Reason.DENIED_ELSEWHERE
     if config.accept_unanswered or _probe_of_own_node(edge):
         return None
-    if signals & (Signal.RESET | Signal.UNREACHABLE) and not signals & (Signal.CLIENT_DATA | Signal.SYN_ACK):
+    if signals & _CLOSED and not signals & (_CLIENT_DATA | _SYN_ACK):
         return Reason.REFUSED
     # A policy-verdict event alone, or a sampled source, shows no answers even where there are some.
-    silent = bool(signals & Signal.TRACE) and not signals & Signal.SAMPLED and shows_answers
+    silent = signals & _TRACE and not signals & _SAMPLED and shows_answers
     if not silent:
         return None
     if edge.protocol is Protocol.UDP:
         # One-way UDP (statsd, syslog, traps) is real where somebody declares the port.
         return None if _declares(edge.dst, edge.protocol, edge.port, inventory) else Reason.UNANSWERED
-    return None if signals & Signal.CLIENT_DATA else Reason.UNANSWERED
+    return None if signals & _CLIENT_DATA else Reason.UNANSWERED
 
 
-def _answers_to_a_proxy(edge: Edge, signals: Signal) -> bool:
-    """Whether only answers to a node were seen: where Cilium's proxy is in between, they have the node's identity.
+def _answers_to_a_proxy(edge: Edge) -> bool:
+    """Whether answers, if they are all that was seen, are another's: Cilium's proxy has the node's identity.
 
     The call itself is recorded under its true client's. A node's own call is seen where it arrives.
     """
-    from_node = isinstance(edge.src, External) and edge.src.kind is ExternalKind.NODE
-    called = Signal.SYN | Signal.CLIENT_DATA | Signal.L7 | Signal.POLICY_VERDICT | Signal.SAMPLED
-    return from_node and bool(signals & Signal.TRACE) and not signals & called
+    return isinstance(edge.src, External) and edge.src.kind is ExternalKind.NODE
 
 
 def _probe_of_own_node(edge: Edge) -> bool:
@@ -116,7 +127,7 @@ def _declares(server: Party, protocol: Protocol, port: int, inventory: Inventory
     )
 
 
-def _quarantine_scans(groups: Sequence[Group], reasons: Verdicts, config: Config) -> None:
+def _quarantine_scans(groups: Sequence[Group], edge_of: Sequence[int], reasons: Verdicts, config: Config) -> None:
     """Set aside what a sweeping client touched once or twice, answered or not.
 
     A client sweeps when it knocked on many ports of one server, or on many doors that did not open. Calls of the same
@@ -125,28 +136,33 @@ def _quarantine_scans(groups: Sequence[Group], reasons: Verdicts, config: Config
     limit = config.scan_threshold
     if not limit:
         return
-    touched: dict[Party, set[Edge]] = defaultdict(set)
-    closed: dict[Party, set[Edge]] = defaultdict(set)
-    real = {g.edge for g in groups if g.evidence.flows > _ONE_TOUCH * g.clients or g.evidence.signals & Signal.L7}
-    for i, group in enumerate(groups):
-        if group.edge in real or _probe_of_own_node(group.edge):
+    touched: dict[Party, dict[int, Party]] = defaultdict(dict)
+    closed: dict[Party, set[int]] = defaultdict(set)
+    real = {
+        n
+        for g, n in zip(groups, edge_of, strict=True)
+        if g.evidence.flows > _ONE_TOUCH * g.clients or int(g.evidence.signals) & _L7
+    }
+    for i, (group, n) in enumerate(zip(groups, edge_of, strict=True)):
+        if n in real or _probe_of_own_node(group.edge):
             continue
-        touched[group.edge.src].add(group.edge)
-        if reasons[i] in (Reason.DENIED, Reason.DENIED_ELSEWHERE, Reason.REFUSED, Reason.UNANSWERED):
-            closed[group.edge.src].add(group.edge)
-    suspect: set[Edge] = set()
-    for client, edges in touched.items():
-        ports: dict[Party, set[Edge]] = defaultdict(set)
-        for edge in edges:
-            ports[edge.dst].add(edge)
-        for doors in ports.values():
-            if len(doors) >= limit:
-                suspect |= doors
+        touched[group.edge.src][n] = group.edge.dst
+        if reasons[i] in _UNOPENED:
+            closed[group.edge.src].add(n)
+    suspect: set[int] = set()
+    for client, doors in touched.items():
+        if len(doors) < limit:
+            continue
         if len(closed[client]) >= limit:
-            suspect |= edges
-    for i, group in enumerate(groups):
-        if reasons[i] is None and group.edge in suspect:
+            suspect |= doors.keys()
+        tried = Counter(doors.values())
+        suspect |= {n for n, server in doors.items() if tried[server] >= limit}
+    for i, n in enumerate(edge_of):
+        if reasons[i] is None and n in suspect:
             reasons[i] = Reason.SCAN
+
+
+_UNOPENED = (Reason.DENIED, Reason.DENIED_ELSEWHERE, Reason.REFUSED, Reason.UNANSWERED)
 
 
 def _excluded(edge: Edge, rule: Exclusion) -> bool:
