@@ -14,7 +14,7 @@ from typing import BinaryIO
 from netpol_gen.config import Config
 from netpol_gen.errors import BadRecordsError, InputError
 from netpol_gen.flowtable import BAD, Flows, Ledger
-from netpol_gen.readers import sniff, work
+from netpol_gen.readers import sniff, vpc, vpc_table, work
 from netpol_gen.readers.files import expand
 from netpol_gen.readers.rows import Window
 
@@ -28,13 +28,15 @@ def read_flows(
     config: Config | None = None,
     stdin: BinaryIO | None = None,
     processes: int | None = None,
+    aws_format: str | None = None,
 ) -> Flows:
     """Read flow logs into one table (`flowtable.schema`) with its ledger.
 
     `paths` are files, directories, globs, or `-` for `stdin` (default: standard input); plain, gzip or zstandard.
     `source` is a name of `sniff.SOURCES`, or `auto`: told for each file from its content. Of `config` only `since`,
     `until`, `strict`, `max_bad` and `max_loss` matter here. `processes` is how many to use, by default one per core
-    where the input is large; the result is the same.
+    where the input is large; the result is the same. `aws_format` is the order of fields of AWS records that have no
+    header (`version account-id …`).
 
     Raises:
         InputError: a path that is not there or not readable.
@@ -49,11 +51,20 @@ def read_flows(
     if source != sniff.AUTO:
         sniff.by_name(source)
     inputs = expand(paths, stdin)
-    found = [(item, kind) for item in inputs if (kind := sniff.recognise(item, source)) is not None]
-    jobs, count = work.plan(found, processes)
-    partials = work.run(jobs, count, Window(config.since, config.until))
+    found = [(item, kind) for item in inputs if (kind := sniff.recognise(item, source, aws_format)) is not None]
+    window = Window(config.since, config.until)
+    by_rows = [(item, kind) for item, kind in found if kind.table is None]
+    jobs, count = work.plan(by_rows, processes)
+    partials = work.run(jobs, count, window)
     shares = {job.share: table.Share(job.item.name, job.source) for job in jobs}
-    flows = table.build([shares[number] for number in sorted(shares)], partials)
+    tables = [table.build([shares[number] for number in sorted(shares)], partials)] if by_rows or not found else []
+    options = vpc.Options(window, aws_format, processes or 0)
+    tables += [
+        kind.table([item for item, its in found if its is kind], options)
+        for kind in sniff.SOURCES
+        if kind.table is not None and any(its is kind for _, its in found)
+    ]
+    flows = tables[0] if len(tables) == 1 else vpc_table.together(tables)
     for item in inputs:
         flows.ledger.files.setdefault(item.name, 0)
     _judge(flows.ledger, config)

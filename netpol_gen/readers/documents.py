@@ -57,7 +57,7 @@ def is_json(data: bytes) -> bool:
     """Whether this is one JSON value."""
     try:
         msgspec.json.decode(data, type=msgspec.Raw)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return False
     return True
 

@@ -20,12 +20,10 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, Protocol, cast
-
-import zstandard
-from isal import isal_zlib
+from typing import BinaryIO, NamedTuple
 
 from netpol_gen.errors import InputError, OptionError, Place, printable
+from netpol_gen.readers.inflate import Inflate, compression
 
 BLOCK = 64 * 1024
 """About the size of a block: msgspec decodes blocks of 32 to 256 KiB fastest, and 8 MiB ones 1.6 times slower."""
@@ -35,11 +33,6 @@ HEAD = 64 * 1024
 MIN_PART = 32 * 1024 * 1024
 """A share smaller than this is not worth a process."""
 
-_GZIP = b"\x1f\x8b"
-_ZSTD = b"\x28\xb5\x2f\xfd"
-_ZSTD_SKIP = frozenset(bytes((0x50 + i, 0x2A, 0x4D, 0x18)) for i in range(16))
-# isal_zlib.error is made in C and not typed.
-_DAMAGE = (cast("type[Exception]", isal_zlib.error), zstandard.ZstdError, EOFError)
 _FEED = 8 * 1024
 """Compressed bytes at a time: about a block, and little memory even where they stand for a thousand times as many."""
 _UTF8_BOM = b"\xef\xbb\xbf"
@@ -92,6 +85,8 @@ class Input:
     """An input that can be read only once: standard input, pipes."""
     pending: bytes = field(default=b"", repr=False)
     """What was read of `source` for the head, as it came (compressed or not)."""
+    damage: str = ""
+    """What is wrong with compressed data at its very beginning."""
 
     def open(self) -> BinaryIO:
         """The raw bytes from the beginning; for a pipe, what is left after `pending`."""
@@ -215,7 +210,9 @@ def _peek(item: Input) -> Input:
     item.compression = compression(item.pending)
     item.head = item.pending
     if item.compression:
-        item.head = _beginning(Inflate(item.compression).feed(item.pending))
+        inflate = Inflate(item.compression)
+        item.head = _beginning(inflate.feed(item.pending))
+        item.damage = inflate.damage
     return item
 
 
@@ -239,74 +236,6 @@ def _fill(stream: BinaryIO, size: int) -> bytes:
 
 def _os_problem(error: OSError) -> str:
     return (error.strerror or type(error).__name__).lower()
-
-
-def compression(head: bytes) -> str:
-    """`gzip`, `zstd` or nothing, by magic bytes."""
-    if head[:2] == _GZIP:
-        return "gzip"
-    return "zstd" if head[:4] == _ZSTD or head[:4] in _ZSTD_SKIP else ""
-
-
-class _Member(Protocol):
-    @property
-    def eof(self) -> bool: ...
-    @property
-    def unused_data(self) -> bytes: ...
-    def decompress(self, data: bytes, /) -> bytes: ...
-
-
-class Inflate:
-    """Decompresses gzip members or zstandard frames that follow one another; `damage` says what is wrong."""
-
-    def __init__(self, kind: str) -> None:
-        """`kind` as `compression` tells it."""
-        self._kind = kind
-        self._member: _Member | None = None
-        self._first = b""
-        self.damage = ""
-
-    def feed(self, data: bytes) -> Iterator[bytes]:
-        """Decompressed pieces; none after damage."""
-        while data and not self.damage:
-            if self._member is None:
-                data = self._begin(data)
-                continue
-            try:
-                piece = self._member.decompress(data)
-            except _DAMAGE as error:
-                self.damage = f"damaged {self._kind} data: {error}"
-                return
-            data = self._member.unused_data if self._member.eof else b""
-            if self._member.eof:
-                self._member = None
-            if piece:
-                yield piece
-
-    def _begin(self, data: bytes) -> bytes:
-        """Start the next member; what is left of `data` for it."""
-        # gzip files may be padded with zeros (tape blocks, some uploaders).
-        data = self._first + (data.lstrip(b"\0") if not self._first else data)
-        self._first = b""
-        if 0 < len(data) < 4:
-            self._first = data
-            return b""
-        if data:
-            if compression(data) != self._kind:
-                self.damage = f"something else follows the {self._kind} data"
-                return b""
-            self._member = self._new()
-        return data
-
-    def _new(self) -> _Member:
-        if self._kind == "gzip":
-            return isal_zlib.decompressobj(wbits=31)
-        return zstandard.ZstdDecompressor(max_window_size=2**31).decompressobj()
-
-    def finish(self) -> None:
-        """All input was fed: an unfinished member is damage."""
-        if not self.damage and (self._member is not None or self._first):
-            self.damage = f"{self._kind} data ends early"
 
 
 class Stream:
@@ -358,7 +287,10 @@ class Stream:
     def _inflated(self, stream: BinaryIO) -> Iterator[bytes]:
         inflate = Inflate(self.item.compression)
         for data in _from(self.item.pending, stream, _FEED):
-            yield from inflate.feed(data)
+            for piece in inflate.feed(data):
+                # What compresses a hundredfold comes in large pieces: cut to the size that is quick to decode.
+                for at in range(0, len(piece), self._block):
+                    yield piece[at : at + self._block] if len(piece) > self._block else piece
             if inflate.damage:
                 break
         inflate.finish()

@@ -46,7 +46,7 @@ def endpoint(raw: bytes) -> Endpoint:
         return NOBODY
     try:
         value = msgspec.json.decode(raw)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadEndpointError("no valid JSON") from error
     if not isinstance(value, dict):
         raise BadEndpointError("no object")

@@ -39,7 +39,10 @@ _MAGIC: tuple[tuple[bytes, str], ...] = (
 )
 
 _HUMAN = Looks("human-readable output of `hubble observe`", advice="; run it with `-o jsonpb` (or `-o json`)")
-_AWS = Looks("an AWS VPC flow log")
+_AWS = Looks("an AWS VPC flow log", advice="; without a header, give the order of its fields with --aws-format")
+_CLOUDWATCH = Looks(
+    "a CloudWatch export", certain=False, advice="; for AWS flow logs give the order of their fields with --aws-format"
+)
 _PATTERNS: tuple[tuple[re.Pattern[bytes], Looks], ...] = (
     # compact: `Jan 10 09:41:07.123: a/b:1 (ID:5) -> c/d:80 (ID:6) to-endpoint FORWARDED (TCP Flags: SYN)`
     (
@@ -64,6 +67,7 @@ _PATTERNS: tuple[tuple[re.Pattern[bytes], Looks], ...] = (
         Looks("Kubernetes objects (JSON)", advice="; give them with --inventory"),
     ),
     (re.compile(rb"(?i)\Aversion[ ,]account-id[ ,]"), _AWS),
+    (re.compile(rb'\A\s*\{[^\n]*"logEvents"\s*:'), _CLOUDWATCH),
     (re.compile(rb"(?m)^\d+ \d{11,12} eni-[0-9a-f]+ "), _AWS),
     (re.compile(rb"(?m)^[^\n]{0,60}\b(?:tcp|udp|icmp)\s+\d+ .*\bsrc=\S+ dst=\S+ "), Looks("a conntrack table")),
     (re.compile(rb"\A\s*---\s*\n"), Looks("YAML", certain=False)),
@@ -101,6 +105,6 @@ def _plain(head: bytes) -> Looks:
 def _keys(line: bytes) -> str:
     try:
         value = msgspec.json.decode(line)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return ""
     return printable(", ".join(sorted(value)[:6]), 100) if isinstance(value, dict) else ""

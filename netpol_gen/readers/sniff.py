@@ -5,11 +5,12 @@ A source is one entry in `SOURCES`, tried in that order.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from netpol_gen.errors import NotAFlowLogError, OptionError, Place, printable
-from netpol_gen.readers import hubble
+from netpol_gen.flowtable import Flows
+from netpol_gen.readers import aws, azure, calico, canonical, conntrack, gcp, hubble, vpc
 from netpol_gen.readers.files import Input, Stream
 from netpol_gen.readers.looks import Looks, describe
 from netpol_gen.readers.rows import Rows
@@ -27,9 +28,20 @@ class Source:
     splittable: Callable[[bytes], bool]
     """Given the beginning: whether any share of whole lines can be read by itself (what a header says can be had from
     `Stream.head`)."""
+    table: Callable[[Sequence[Input], vpc.Options], Flows] | None = None
+    """Set for sources whose records never become Python objects: reads all inputs of the source at once."""
 
 
-SOURCES: tuple[Source, ...] = (Source("hubble", hubble.looks_like, hubble.read, hubble.splittable),)
+SOURCES: tuple[Source, ...] = (
+    Source(canonical.NAME, canonical.looks_like, vpc.not_by_rows, vpc.never, canonical.read),
+    # Before Hubble: Goldmane wraps its records as `"flow": {…}`, too.
+    Source(calico.NAME, calico.looks_like, calico.read, calico.splittable),
+    Source("hubble", hubble.looks_like, hubble.read, hubble.splittable),
+    Source(aws.NAME, aws.looks_like, vpc.not_by_rows, vpc.never, aws.read),
+    Source(gcp.NAME, gcp.looks_like, vpc.not_by_rows, vpc.never, gcp.read),
+    Source(azure.NAME, azure.looks_like, vpc.not_by_rows, vpc.never, azure.read),
+    Source(conntrack.NAME, conntrack.looks_like, vpc.not_by_rows, vpc.never, conntrack.read),
+)
 
 AUTO = "auto"
 
@@ -48,15 +60,17 @@ def by_name(name: str) -> Source:
     raise OptionError(f"no such source: {printable(name)}; there are: {known}")
 
 
-def recognise(item: Input, name: str = AUTO) -> Source | None:
-    """The source of an input; None where the input is empty.
+def recognise(item: Input, name: str = AUTO, aws_format: str | None = None) -> Source | None:
+    """The source of an input; None where the input is empty. `aws_format` is the order of fields of headerless records.
 
     Raises:
         NotAFlowLogError: it is none of them (or, where `name` is given, clearly something else).
 
     """
     if not item.head.strip():
-        return None if name == AUTO else by_name(name)
+        # Compressed data that is damaged from the start: whichever source reads it will count that.
+        unknown = by_name("hubble") if item.damage else None
+        return unknown if name == AUTO else by_name(name)
     named = None if name == AUTO else by_name(name)
     if named is not None:
         if named.looks_like(item.head, item.name):
@@ -69,6 +83,8 @@ def recognise(item: Input, name: str = AUTO) -> Source | None:
     for source in SOURCES:
         if source.looks_like(item.head, item.name):
             return source
+    if aws_format is not None and aws.fits(item.head, aws_format):
+        return by_name(aws.NAME)
     raise _refusal(item, describe(item.head), "not a flow log that can be read")
 
 
