@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from netpol_gen.diff import Change, Difference, DiffRow
+from netpol_gen.errors import printable
 from netpol_gen.report.connectivity import WIDE, json_text, ports_json
 from netpol_gen.report.text import code, count, csv_text, markdown_table, table
 
@@ -48,8 +49,10 @@ def diff_text(difference: Difference) -> str:
         out.append(table(HEAD, [_doubtful(r) for r in difference.doubtful], WIDE))
     if difference.unsure:
         out.append("\nobserved and allowed before, in doubt after:\n")
-        out += [f"{edge}\n" for edge in difference.unsure]
-    out += [f"\n{word} workloads: {', '.join(map(str, those))}\n" for word, those in _existence(difference) if those]
+        out += [f"{printable(edge, WIDE)}\n" for edge in difference.unsure]
+    for word, those in _existence(difference):
+        if those:
+            out.append(f"\n{word} workloads: {', '.join(printable(w) for w in those)}\n")
     return "".join(out)
 
 
