@@ -320,8 +320,10 @@ def _times(fields: Fields) -> tuple[int, int] | None:
         if abs(shift) > WIDEST_ZONE:
             return stamp, stamp
         start -= shift
+    if stamp is not None:
+        start = min(start, stamp)
     if fields.event == DESTROY:
         return start, start
     if stamp is not None:
-        return min(start, stamp), stamp
+        return start, stamp
     return start, start + (fields.age or 0) * NS

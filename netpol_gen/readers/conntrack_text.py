@@ -365,6 +365,7 @@ def _flags(text: Text, end: Int) -> tuple[Mask, Mask]:
     words = text.at(end)
     assured = (words == word(b" [ASSURE")) | (words == word(b" [OFFLOA")) | (words == word(b" [HW_OFF"))
     other = (words == word(b" [start=")) | (words == word(b" [USERSP"))
+    other |= (words & low_bytes(7)) == word(b" [stop=")
     two, one = words & low_bytes(2), words & low_bytes(1)
     separated = (one == word(b" ")) | (one == word(b"\n")) | (two == word(b"\r\n"))
     return assured, separated & (assured | other | (two != word(b" [")))

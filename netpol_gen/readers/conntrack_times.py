@@ -66,11 +66,13 @@ def settle(entry: tuple[Int, Int], event: Int, tail: Tail) -> tuple[Int, Int]:
     shift = (lag + QUARTER // 2) // QUARTER * QUARTER
     known = (tail.start != UNKNOWN_TIME) & (abs(shift) <= WIDEST_ZONE)
     start = np.where(known, tail.start - shift, UNKNOWN_TIME)
+    # Without a stop to tell the zone it may seem to lie behind its event.
+    start = np.where(stamped, np.minimum(start, last), start)
     # An entry outlives its last packet, a TCP one by up to five days, and its addresses may long belong to others when
     # it is destroyed: its start is when they are known to have been its own.
     destroyed = known & (event == DESTROY)
     alive = np.where(tail.age >= 0, start + tail.age * NS, start)
-    first = np.where(known, np.minimum(start, first), first)
+    first = np.where(known, start, first)
     last = np.where(destroyed, start, np.where(known & ~stamped, alive, last))
     return first, last
 

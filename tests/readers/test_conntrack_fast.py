@@ -1,0 +1,190 @@
+"""The columnar decoder against the tolerant one, and its arithmetic against Python's own."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from netpol_gen.readers.conntrack_line import Aside, read_line
+from netpol_gen.readers.conntrack_meaning import STATES, Answer, L4, meaning, table
+from netpol_gen.readers.conntrack_rows import Conversations, Folder, _grouped
+from netpol_gen.readers.conntrack_text import COLUMNS, decode
+from netpol_gen.readers.conntrack_words import Addresses, Text, count_digits, number
+
+LAB = Path(__file__).parent / "conntrack"
+
+ports = st.integers(0, 65535)
+counts = st.integers(0, 10**12)
+v4 = st.builds(ipaddress.IPv4Address, st.integers(0, 2**32 - 1)).map(str)
+v6 = st.builds(ipaddress.IPv6Address, st.integers(0, 2**128 - 1)).flatmap(
+    lambda a: st.sampled_from([a.compressed, a.exploded])
+)
+events = st.sampled_from(["", "    [NEW] ", " [UPDATE] ", "[DESTROY] "])
+clocks = st.sampled_from(["Sun Nov 22 22:52:51 2026", "Tue Feb  3 00:00:09 2015", "Thu Feb 29 23:59:59 2024"])
+
+
+@st.composite
+def entries(draw):
+    """A line as conntrack writes it, in every combination of its options."""
+    out = ""
+    if draw(st.booleans()):
+        out += f"[{draw(st.integers(10**9, 3 * 10**9))}.{draw(st.integers(0, 999999)):06}]\t"
+    out += draw(events)
+    family = draw(st.sampled_from([4, 6]))
+    if draw(st.booleans()):
+        out += "ipv4     2 " if family == 4 else "ipv6     10 "
+    protocol = draw(st.sampled_from(["tcp      6 ", "udp      17 ", "sctp     132 "]))
+    out += protocol
+    if draw(st.booleans()):
+        out += f"{draw(st.integers(0, 432000))} "
+    if not protocol.startswith("udp") and draw(st.booleans()):
+        out += f"{draw(st.sampled_from(STATES[1:]))} "
+    address = v4 if family == 4 else v6
+    counted = draw(st.booleans())
+    client, server = draw(address), draw(address)
+    other = draw(st.booleans())
+    port, client_port = draw(ports), draw(ports)
+    out += _tuple(client, draw(address) if other else server, client_port, port, counted, draw)
+    if draw(st.booleans()):
+        out += "[UNREPLIED] "
+    out += _tuple(server, draw(address) if draw(st.booleans()) else client, port, client_port, counted, draw)
+    out += draw(st.sampled_from(["", "[ASSURED] ", "[OFFLOAD] ", "[HW_OFFLOAD] "]))
+    tail = ["mark=0", "zone=3", "secctx=a:b:c", f"delta-time={draw(st.integers(0, 9_999_999))}"]
+    tail += [f"[start={draw(clocks)}]", f"[stop={draw(clocks)}]", "use=1", "id=7"]
+    out += " ".join(draw(st.lists(st.sampled_from(tail), unique=True)))
+    return out.rstrip()
+
+
+def _tuple(src, dst, sport, dport, counted, draw):
+    out = f"src={src} dst={dst} sport={sport} dport={dport} "
+    return out + (f"packets={draw(counts)} bytes={draw(counts)} " if counted else "")
+
+
+def slowly(line: str, addresses: Addresses) -> list[int] | None:
+    found = read_line(line.encode(), addresses)
+    return None if isinstance(found, Aside) else list(found)
+
+
+def quickly(lines: list[str], addresses: Addresses) -> dict[int, list[int]]:
+    found = decode("\n".join(lines).encode(), 1, addresses)
+    assert not found.rest, "the fast way does not know what conntrack writes"
+    columns = [getattr(found.entries, name).tolist() for name in COLUMNS]
+    return {line: list(values) for line, *values in zip(*columns, strict=True)}
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(entries(), min_size=1, max_size=8))
+def test_both_decoders_agree(lines):
+    addresses = Addresses()
+    fast = quickly(lines, addresses)
+    assert fast == {i: slowly(line, addresses) for i, line in enumerate(lines, 1)}
+
+
+TEXTS = sorted(set(LAB.glob("n*.txt")) - set(LAB.glob("*_xml.txt")))
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.stem)
+def test_both_decoders_agree_on_the_lab(path):
+    lines = path.read_text(encoding="utf-8").splitlines()
+    addresses = Addresses()
+    fast = quickly(lines, addresses)
+    slow = {i: found for i, line in enumerate(lines, 1) if (found := slowly(line, addresses)) is not None}
+    assert fast == slow
+
+
+@settings(max_examples=200, deadline=None)
+@given(entries(), st.integers(0, 400), st.binary(max_size=2), st.integers(0, 3))
+def test_what_the_fast_way_takes_the_tolerant_one_reads_the_same(line, at, inserted, removed):
+    data = line.encode()
+    data = data[: at % len(data)] + inserted.replace(b"\n", b"") + data[at % len(data) + removed :]
+    addresses = Addresses()
+    found = decode(data, 1, addresses)
+    columns = [getattr(found.entries, name).tolist() for name in COLUMNS[1:]]
+    for values in zip(*columns, strict=True):
+        assert read_line(data, addresses) == values
+
+
+@given(st.binary(min_size=8, max_size=8))
+def test_digits_and_numbers(data):
+    word = np.frombuffer(data, dtype="<u8").astype(np.uint64)
+    digits = next((i for i, byte in enumerate(data) if not 48 <= byte <= 57), 8)
+    with np.errstate(over="ignore"):
+        assert count_digits(word).tolist() == [digits]
+        value, length = number(word)
+    assert (value.tolist(), length.tolist()) == ([int(data[:digits] or b"0")], [digits])
+
+
+@given(st.lists(v4 | v6 | st.text("0123456789abcdef.:x", max_size=46), min_size=1, max_size=5))
+def test_addresses(texts):
+    text = Text("\n".join(f" src={each} dst" for each in texts).encode())
+    equals = np.flatnonzero(text.bytes == ord("="))
+    ends = np.array([at + 1 + len(each) for at, each in zip(equals.tolist(), texts, strict=True)])
+    known = Addresses()
+    with np.errstate(over="ignore"):
+        codes = text.addresses(text.field(equals), equals + 1, ends, known).tolist()
+    assert [None if code < 0 else known.text(code) for code in codes] == [_canonical(each) for each in texts]
+
+
+def _canonical(text: str) -> str | None:
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    return str(getattr(address, "ipv4_mapped", None) or address)
+
+
+def test_table_of_meanings_is_the_function():
+    found = iter(table())
+    for protocol in L4:
+        for state in STATES:
+            for unreplied in (False, True):
+                for assured in (False, True):
+                    for answer in Answer:
+                        said = meaning(protocol, state, unreplied=unreplied, assured=assured, answer=answer)
+                        value = next(found)
+                        assert value & 0x7FFF == int(said.signals)
+                        assert bool(value >> 15) == (not said.client_known)
+    assert next(found, None) is None
+
+
+# --- folding ----------------------------------------------------------------------------------------------------------
+
+
+def test_equal_hashes_of_different_keys_stay_apart(monkeypatch):
+    monkeypatch.setattr("netpol_gen.readers.conntrack_rows._mix", lambda word: word * np.uint64(0))
+    keys = [np.array([5, 3, 5, 3, 4]), np.array([1, 1, 1, 2, 1])]
+    keys += [np.zeros(5, dtype=np.int64)] * 3
+    order, starts = _grouped(keys)
+    groups = np.split(order, starts[1:])
+    assert sorted(sorted(group.tolist()) for group in groups) == [[0, 2], [1], [3], [4]]
+
+
+@pytest.mark.parametrize("batch", [1, 2, 7, 1 << 18])
+def test_batches_leave_no_trace(monkeypatch, batch):
+    lines = (LAB / "n1_E_extended.txt").read_bytes() + (LAB / "n2_E_extended.txt").read_bytes()
+    whole = _folded(lines)
+    monkeypatch.setattr("netpol_gen.readers.conntrack_rows._BATCH", batch)
+    monkeypatch.setattr("netpol_gen.readers.conntrack_rows._PARTS", 3)
+    assert _folded(lines) == whole
+
+
+def _folded(data: bytes) -> set[tuple[int, ...]]:
+    addresses = Addresses()
+    folder = Folder(addresses)
+    entries_ = decode(data, 1, addresses).entries
+    for i in range(len(entries_.line)):
+        folder.add(replace(entries_, **{name: getattr(entries_, name)[i : i + 1] for name in COLUMNS}), 0)
+    found = folder.finish()
+    assert isinstance(found, Conversations)
+    names = ("client", "dialled", "server", "ports", "hour", "first", "last", "records", "signals", "place")
+    rows = zip(*(getattr(found, name).tolist() for name in names), strict=True)
+    per_row = [[] for _ in found.client]
+    for word, octets in zip(found.word.tolist(), found.octets.tolist(), strict=True):
+        per_row[word >> 40].append((word & (2**40 - 1), octets))
+    return {(*row, *per_row[i]) for i, row in enumerate(rows)}
