@@ -39,7 +39,7 @@ _MAGIC: tuple[tuple[bytes, str], ...] = (
 )
 
 _HUMAN = Looks("human-readable output of `hubble observe`", advice="; run it with `-o jsonpb` (or `-o json`)")
-_AWS = Looks("an AWS VPC flow log", advice="; without a header, give the order of its fields with --aws-format")
+AWS = Looks("an AWS VPC flow log", advice="; without a header, give the order of its fields with --aws-format")
 _CLOUDWATCH = Looks(
     "a CloudWatch export", certain=False, advice="; for AWS flow logs give the order of their fields with --aws-format"
 )
@@ -66,9 +66,9 @@ _PATTERNS: tuple[tuple[re.Pattern[bytes], Looks], ...] = (
         re.compile(rb'(?s)\A\s*[{\[].*"apiVersion"\s*:\s*"'),
         Looks("Kubernetes objects (JSON)", advice="; give them with --inventory"),
     ),
-    (re.compile(rb"(?i)\Aversion[ ,]account-id[ ,]"), _AWS),
+    (re.compile(rb"(?i)\Aversion[ ,]account-id[ ,]"), AWS),
     (re.compile(rb'\A\s*\{[^\n]*"logEvents"\s*:'), _CLOUDWATCH),
-    (re.compile(rb"(?m)^\d+ \d{11,12} eni-[0-9a-f]+ "), _AWS),
+    (re.compile(rb"(?m)^\d+ \d{11,12} eni-[0-9a-f]+ "), AWS),
     (re.compile(rb"(?m)^[^\n]{0,60}\b(?:tcp|udp|icmp)\s+\d+ .*\bsrc=\S+ dst=\S+ "), Looks("a conntrack table")),
     (re.compile(rb"\A\s*---\s*\n"), Looks("YAML", certain=False)),
 )

@@ -12,7 +12,7 @@ from netpol_gen.errors import NotAFlowLogError, OptionError, Place, printable
 from netpol_gen.flowtable import Flows
 from netpol_gen.readers import aws, azure, calico, canonical, conntrack, gcp, hubble, vpc
 from netpol_gen.readers.files import Input, Stream
-from netpol_gen.readers.looks import Looks, describe
+from netpol_gen.readers.looks import AWS, Looks, describe
 from netpol_gen.readers.rows import Rows
 
 
@@ -76,6 +76,8 @@ def recognise(item: Input, name: str = AUTO, aws_format: str | None = None) -> S
         if named.looks_like(item.head, item.name):
             return named
         other = describe(item.head)
+        if named.name == aws.NAME and (other.what == AWS.what or (aws_format and aws.fits(item.head, aws_format))):
+            return named
         # Text without a known form may be damaged records of the source that the user names.
         if other.certain:
             raise _refusal(item, other, f"not a {named.name} flow log")

@@ -91,8 +91,8 @@ def read_bytes(directory: Path, data: bytes, *, name: str = "flows.jsonl", **opt
     path = directory / name
     path.write_bytes(data)
     options.setdefault("processes", 1)
-    config = Config(**{key: options.pop(key) for key in ("since", "until", "strict", "max_bad", "max_loss") if key in options})
-    flows = read_flows([path], config=config, **options)
+    settings = {key: options.pop(key) for key in ("since", "until", "strict", "max_bad", "max_loss") if key in options}
+    flows = read_flows([path], config=Config(**settings), **options)
     records = sum(row["records"] for row in flows.table.to_pylist())
     assert flows.ledger.read == records + sum(flows.ledger.set_aside.values())
     assert flows.ledger.read == sum(flows.ledger.files.values())

@@ -26,6 +26,8 @@ from tests.readers.making import (
     udp,
 )
 
+L7 = {"Type": "L7", "event_type": {"type": 129}}
+DENIED = {"verdict": "DROPPED", "event_type": {"type": 1}}
 WEB_TO_DB = ("10.0.0.1", "10.0.0.2", None, 5432)
 
 
@@ -52,8 +54,8 @@ def ends(found):
         (reply(is_reply=None, trace_reason="REPLY"), "is-reply", 1),
         (flow(is_reply=None, trace_reason="ESTABLISHED"), "is-reply", 0),
         (flow(is_reply=None, trace_reason=1), "is-reply", 0),
-        (flow(is_reply=None, l4=tcp(40000, 5432), Type="L7", event_type={"type": 129}, l7={"type": "REQUEST"}), "l7", 0),
-        (reply(is_reply=None, l4=tcp(5432, 40000), Type="L7", event_type={"type": 129}, l7={"type": "RESPONSE"}), "l7", 1),
+        (flow(is_reply=None, l4=tcp(40000, 5432), **L7, l7={"type": "REQUEST"}), "l7", 0),
+        (reply(is_reply=None, l4=tcp(5432, 40000), **L7, l7={"type": "RESPONSE"}), "l7", 1),
         # traffic_direction says what it likes
         (flow(traffic_direction="INGRESS"), "is-reply", 0),
         (flow(traffic_direction="EGRESS"), "is-reply", 0),
@@ -171,10 +173,10 @@ def test_what_was_seen(tmp_path, record, expected):
         ({"verdict": "REDIRECTED"}, "forwarded", None),
         ({"verdict": 5}, "forwarded", None),
         ({"verdict": "AUDIT"}, "audit", None),
-        ({"verdict": "DROPPED", "drop_reason_desc": "POLICY_DENIED", "event_type": {"type": 1}}, "dropped", "POLICY_DENIED"),
-        ({"verdict": "DROPPED", "drop_reason_desc": 133, "event_type": {"type": 1}}, "dropped", "POLICY_DENIED"),
+        ({**DENIED, "drop_reason_desc": "POLICY_DENIED"}, "dropped", "POLICY_DENIED"),
+        ({**DENIED, "drop_reason_desc": 133}, "dropped", "POLICY_DENIED"),
         ({"verdict": 2, "drop_reason": 181, "event_type": {"type": 1}}, "dropped", "POLICY_DENY"),
-        ({"verdict": "DROPPED", "drop_reason_desc": "AUTH_REQUIRED", "event_type": {"type": 1}}, "dropped", "AUTH_REQUIRED"),
+        ({**DENIED, "drop_reason_desc": "AUTH_REQUIRED"}, "dropped", "AUTH_REQUIRED"),
         ({"verdict": "DROPPED", "event_type": {"type": 5}}, "dropped", None),
         ({"verdict": "DROPPED", "event_type": {"type": 129}, "Type": "L7", "l7": {"type": "REQUEST"}}, "dropped", None),
     ],
