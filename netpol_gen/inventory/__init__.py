@@ -2,7 +2,7 @@
 
 from netpol_gen.inventory.base import NAME_LABEL, Inventory, empty, pod_key
 from netpol_gen.inventory.history import NAMESPACES, TAKEN_AT
-from netpol_gen.inventory.load import load_inventory
+from netpol_gen.inventory.load import inventory_of, load_inventory
 from netpol_gen.inventory.services import Target, backends_of, service_targets, services_selecting
 from netpol_gen.inventory.timeline import Owner, Timeline
 
@@ -16,6 +16,7 @@ __all__ = [
     "Timeline",
     "backends_of",
     "empty",
+    "inventory_of",
     "load_inventory",
     "pod_key",
     "service_targets",

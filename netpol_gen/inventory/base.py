@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from netpol_gen.inventory.index import Index
-from netpol_gen.inventory.objects import Backend, Controller, Namespace, Node, Pod, Service
+from netpol_gen.inventory.objects import Backend, Callee, Controller, Namespace, Node, Pod, Service
 from netpol_gen.model import Diagnostic, Workload
 from netpol_gen.policy import NetworkPolicy
 from netpol_gen.sets import Address, AddressSet
@@ -44,6 +44,10 @@ class Inventory:
     api_server: frozenset[tuple[Address, int]] = frozenset()
     """Endpoints of `default/kubernetes`: address and backend port."""
     diagnostics: tuple[Diagnostic, ...] = ()
+    callees: tuple[Callee, ...] = ()
+    """What the API server itself calls: webhooks and aggregated APIs."""
+    api_groups: frozenset[str] = frozenset()
+    """API groups of network plug-ins, as far as a snapshot of the live cluster noted them."""
     index: Index = field(init=False, repr=False, compare=False)
     """Look-up tables over the above."""
 

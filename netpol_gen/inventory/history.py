@@ -20,8 +20,46 @@ TAKEN_AT = "netpol-gen.dev/taken-at"
 """Annotation on a List: the RFC 3339 time of the snapshot. What is not in a dated List of pods was not there then."""
 NAMESPACES = "netpol-gen.dev/namespaces"
 """Annotation on a dated List that holds only some namespaces: their names, joined by commas."""
+SHOWS_PODS = "netpol-gen.dev/shows-pods"
+"""Annotation on a dated List, `true` or `false`: whether it shows all pods, even if there are none."""
+CHANGES_SINCE = "netpol-gen.dev/changes-since"
+"""Annotation on a dated List that holds only what changed since the time given: what is not in it stayed as it was."""
+NOT_READ = "netpol-gen.dev/not-read"
+"""Annotation on a List: what could not be read when it was made, one line `what: why; what follows` each."""
+API_GROUPS = "netpol-gen.dev/api-groups"
+"""Annotation on a List: API groups of network plug-ins that the server served, joined by commas."""
+CLUSTER = "netpol-gen.dev/cluster"
+"""Annotation on a List: what tells one cluster from another, the uid of its namespace kube-system."""
+GONE = ("netpol-gen.dev", "Gone")
+"""Group and kind of an entry that says that an object was there at `lastSeen` and no more at `goneBy`."""
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What a List says about itself. `shows_pods` is `None` where that is for its items to say."""
+
+    metadata: Mapping[str, Any]
+    taken: int | None
+    namespaces: frozenset[str] | None
+    shows_pods: bool | None
+    not_read: tuple[str, ...]
+    api_groups: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """An object that was there at `last_seen` and no more at `gone_by`, as the list of `taken` tells."""
+
+    group: str
+    kind: str
+    namespace: str
+    name: str
+    uid: str
+    last_seen: int
+    gone_by: int
+    taken: int
 
 
 @dataclass(slots=True)
@@ -29,7 +67,9 @@ class Snapshots:
     """The dated looks: for each time the namespaces whose pods it shows, `None` for all."""
 
     pods_shown: dict[int, frozenset[str] | None] = field(default_factory=dict)
-    _read: dict[int, tuple[Mapping[str, Any], int | None, frozenset[str] | None]] = field(default_factory=dict)
+    gone_pods: dict[Hashable, list[Gone]] = field(default_factory=dict)
+    """By uid, else by namespace and name."""
+    _read: dict[int, About] = field(default_factory=dict)
 
     def taken_at(self, manifest: Manifest) -> int | None:
         """When the manifest's list was dumped, if it says so; notes that the list shows pods."""
@@ -37,14 +77,27 @@ class Snapshots:
         if not metadata:
             return None
         # One object per list: the annotations of 20,000 items need one look. Holding it keeps its id from being reused.
-        known = self._read.get(id(metadata))
-        if known is None:
-            known = self._read[id(metadata)] = (metadata, *_annotations(metadata, manifest.place))
-        _, taken, namespaces = known
-        if taken is not None and (manifest.kind == "Pod" or manifest.list_kind == "PodList"):
+        about = self._read.get(id(metadata))
+        if about is None:
+            about = self._read[id(metadata)] = _about(metadata, manifest.place)
+        taken, shows = about.taken, about.shows_pods
+        if taken is not None and (
+            shows or (shows is None and (manifest.kind == "Pod" or manifest.list_kind == "PodList"))
+        ):
             held = self.pods_shown.get(taken, frozenset())
-            self.pods_shown[taken] = None if held is None or namespaces is None else held | namespaces
+            self.pods_shown[taken] = None if held is None or about.namespaces is None else held | about.namespaces
         return taken
+
+    @property
+    def lists(self) -> list[About]:
+        """Every list that said something about itself."""
+        return list(self._read.values())
+
+    def end_of(self, pod: Pod) -> Gone | None:
+        """The entry that says that a pod is gone."""
+        found = self.gone_pods.get(pod.uid or (pod.namespace, pod.name), [])
+        later = [g for g in found if pod.started is None or g.gone_by >= pod.started]
+        return min(later, key=lambda g: g.gone_by, default=None)
 
     def absent_from(self, namespace: str, after: int) -> int | None:
         """The first look after a time that shows the namespace's pods."""
@@ -52,11 +105,41 @@ class Snapshots:
         return min(later, default=None)
 
 
-def _annotations(metadata: Mapping[str, Any], place: Place) -> tuple[int | None, frozenset[str] | None]:
+def _about(metadata: Mapping[str, Any], place: Place) -> About:
     found = Fields(metadata, Place(place.path, 0, place.document, "metadata")).sub("annotations")
-    taken, names = found.text(TAKEN_AT), found.text(NAMESPACES)
-    namespaces = frozenset(name.strip() for name in names.split(",") if name.strip()) if names else None
-    return (parse_time(taken, found.at(TAKEN_AT)) if taken else None), namespaces
+    taken, names, shows = found.text(TAKEN_AT), found.text(NAMESPACES), found.text(SHOWS_PODS)
+    if shows not in ("", "true", "false"):
+        raise found.wrong(SHOWS_PODS, "true or false")
+    return About(
+        metadata,
+        parse_time(taken, found.at(TAKEN_AT)) if taken else None,
+        _words(names) if names else None,
+        False if found.text(CHANGES_SINCE) else {"true": True, "false": False}.get(shows),
+        tuple(line for line in found.text(NOT_READ).splitlines() if line),
+        _words(found.text(API_GROUPS)),
+    )
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(word.strip() for word in text.split(",") if word.strip())
+
+
+def parse_gone(manifest: Manifest, taken: int | None) -> Gone:
+    """An entry of a history that says that an object is gone.
+
+    Raises:
+        InputError: a field is missing or of the wrong type.
+
+    """
+    spec = Fields(manifest.data, manifest.place).sub("spec")
+    times = []
+    for key in ("lastSeen", "goneBy"):
+        if not spec.text(key):
+            raise InputError("no time", spec.at(key))
+        times.append(parse_time(spec.text(key), spec.at(key)))
+    namespace, name = spec.text("namespace"), spec.name(free=True)
+    at = times[1] if taken is None else taken
+    return Gone(spec.text("group"), spec.kind(), namespace, name, spec.text("uid"), times[0], times[1], at)
 
 
 @dataclass(slots=True)
@@ -69,6 +152,7 @@ class Latest(Generic[T]):
 
     name: Callable[[T], Hashable]
     _held: dict[Hashable, tuple[int, T]] = field(default_factory=dict)
+    _gone: dict[Hashable, int] = field(default_factory=dict)
     contradictions: set[str] = field(default_factory=set)
 
     def add(self, value: T, taken: int | None) -> None:
@@ -83,9 +167,14 @@ class Latest(Generic[T]):
         if look[0] > held[0] or (look[0] == held[0] and _text(value) > _text(held[1])):
             self._held[key] = look
 
+    def drop(self, key: Hashable, taken: int) -> None:
+        """The object was gone at that time, unless a later look shows it again."""
+        self._gone[key] = max(taken, self._gone.get(key, taken))
+
     def values(self) -> list[T]:
-        """All objects, sorted by name."""
-        return [self._held[key][1] for key in sorted(self._held)]  # type: ignore[type-var]
+        """All objects that are still there, sorted by name."""
+        there = [key for key, (taken, _) in self._held.items() if taken >= self._gone.get(key, taken)]
+        return [self._held[key][1] for key in sorted(there)]  # type: ignore[type-var]
 
 
 def _text(value: Any) -> str:
@@ -131,7 +220,9 @@ def _merged(several: list[tuple[SeenPod, int | None]], snapshots: Snapshots) -> 
             ended=next((p.ended for p in pods if p.ended is not None), None),
         )
     dated = [taken for _, taken in several if taken is not None]
-    if dated:
+    if (gone := snapshots.end_of(pod)) is not None:
+        pod = _ended_seen(pod, gone)
+    elif dated:
         pod = _ended_unseen(pod, max(dated), snapshots)
     return replace(seen, pod=pod)
 
@@ -140,6 +231,13 @@ def _newest(look: tuple[SeenPod, int | None]) -> tuple[Any, ...]:
     """Order of looks at one pod: the latest, else the one that knows most."""
     pod, taken = look[0].pod, look[1]
     return (-1 if taken is None else taken, pod.ended is not None, not pod.live, bool(pod.addresses), repr(pod))
+
+
+def _ended_seen(pod: Pod, gone: Gone) -> Pod:
+    """A pod of which a history says when it was deleted, or between which two looks."""
+    if pod.ended is not None and pod.ended <= gone.gone_by:
+        return pod
+    return replace(pod, ended=gone.gone_by, unsure_from=gone.last_seen if gone.last_seen < gone.gone_by else None)
 
 
 def _ended_unseen(pod: Pod, last_seen: int, snapshots: Snapshots) -> Pod:

@@ -10,10 +10,11 @@ from os import PathLike
 from types import MappingProxyType
 from typing import Any, BinaryIO
 
+from netpol_gen.errors import printable
 from netpol_gen.inventory import network
 from netpol_gen.inventory.base import Inventory, pod_key
 from netpol_gen.inventory.fields import Memo
-from netpol_gen.inventory.history import Latest, Snapshots, merge_pods
+from netpol_gen.inventory.history import GONE, Gone, Latest, Snapshots, merge_pods, parse_gone
 from netpol_gen.inventory.objects import Backend, Controller, Namespace, Node, Pod, Service
 from netpol_gen.inventory.owners import Owners, controllers_of
 from netpol_gen.inventory.parse import (
@@ -52,8 +53,27 @@ def load_inventory(
         InputError: a file, object or field that cannot be used, with its place.
 
     """
+    manifests = read_manifests(paths, stdin=stdin)
+    return inventory_of(
+        manifests, pod_cidrs=pod_cidrs, service_cidrs=service_cidrs, default_namespace=default_namespace
+    )
+
+
+def inventory_of(
+    manifests: Iterable[Manifest],
+    *,
+    pod_cidrs: Iterable[Network] = (),
+    service_cidrs: Iterable[Network] = (),
+    default_namespace: str = "default",
+) -> Inventory:
+    """The same from objects that are read already.
+
+    Raises:
+        InputError: an object or field that cannot be used, with its place.
+
+    """
     found = _Found(Context(Memo(), default_namespace))
-    for manifest in read_manifests(paths, stdin=stdin):
+    for manifest in manifests:
         found.take(manifest)
     return found.inventory(tuple(pod_cidrs), tuple(service_cidrs))
 
@@ -78,6 +98,8 @@ class _Found:
     controllers: Latest[SeenController] = field(default_factory=lambda: Latest(lambda c: c.controller.workload))
     policies: Latest[NetworkPolicy] = field(default_factory=lambda: Latest(_by_name))
     tiers: Latest[TierPolicy] = field(default_factory=lambda: Latest(lambda t: t.ref))
+    callees: Latest[network.Callees] = field(default_factory=lambda: Latest(lambda c: (c.group, c.kind, c.name)))
+    gone: list[Gone] = field(default_factory=list)
     pod_cidrs: list[Network] = field(default_factory=list)
     service_cidrs: list[Network] = field(default_factory=list)
     other: dict[str, int] = field(default_factory=dict)
@@ -105,12 +127,21 @@ class _Found:
                 self.controllers.add(parse_controller(manifest, context), taken)
             case _ if kind in PARSERS:
                 self._take_policy(manifest, taken)
-            case _ if kind in network.POD_RANGES:
-                self.pod_cidrs += network.parse_ranges(manifest)
-            case _ if kind in network.SERVICE_RANGES:
-                self.service_cidrs += network.parse_ranges(manifest)
             case _:
-                self.other[manifest.full_kind] = self.other.get(manifest.full_kind, 0) + 1
+                self._take_other(manifest, taken)
+
+    def _take_other(self, manifest: Manifest, taken: int | None) -> None:
+        kind = (manifest.group, manifest.kind)
+        if kind in network.CALLERS:
+            self.callees.add(network.parse_callees(manifest), taken)
+        elif kind == GONE:
+            self.gone.append(parse_gone(manifest, taken))
+        elif kind in network.POD_RANGES:
+            self.pod_cidrs += network.parse_ranges(manifest)
+        elif kind in network.SERVICE_RANGES:
+            self.service_cidrs += network.parse_ranges(manifest)
+        else:
+            self.other[manifest.full_kind] = self.other.get(manifest.full_kind, 0) + 1
 
     def _take_policy(self, manifest: Manifest, taken: int | None) -> None:
         parser = PARSERS[manifest.group, manifest.kind]
@@ -122,6 +153,8 @@ class _Found:
 
     def inventory(self, pod_cidrs: Iterable[Network], service_cidrs: Iterable[Network]) -> Inventory:
         """Everything put together."""
+        for gone in self.gone:
+            self._drop(gone)
         seen = merge_pods(self.pods, self.snapshots)
         owners = Owners.of(self.controllers.values())
         climbed = [(pod, *owners.workload_of(pod)) for pod in seen]
@@ -153,7 +186,37 @@ class _Found:
             tuple(
                 sorted([*self._diagnostics([w for _, w, guessed in climbed if guessed]), *self._gaps(held, virtual)])
             ),
+            tuple(sorted({c for each in self.callees.values() for c in each.callees})),
+            frozenset().union(*(about.api_groups for about in self.snapshots.lists)),
         )
+
+    def _drop(self, gone: Gone) -> None:
+        """What a history says is gone is gone; ranges stay, because what held them once is still no outside address."""
+        by_name, taken = (gone.namespace, gone.name), gone.taken
+        match (gone.group, gone.kind):
+            case ("", "Pod"):
+                self.snapshots.gone_pods.setdefault(gone.uid or by_name, []).append(gone)
+            case ("", "Namespace"):
+                self.namespaces.drop(gone.name, taken)
+            case ("", "Node"):
+                self.nodes.drop(gone.name, taken)
+            case ("", "Service"):
+                self.services.drop(by_name, taken)
+            case ("discovery.k8s.io", "EndpointSlice"):
+                self.endpoints.drop((*by_name, True), taken)
+            case ("", "Endpoints"):
+                self.endpoints.drop((*by_name, False), taken)
+            case ("networking.k8s.io", "NetworkPolicy"):
+                self.policies.drop(by_name, taken)
+            case kind if kind in CONTROLLERS:
+                self.controllers.drop(Workload(gone.namespace, gone.kind, gone.name), taken)
+            case kind if kind in PARSERS:
+                self.tiers.drop(f"{gone.kind}/{gone.name}", taken)
+            case kind if kind in network.CALLERS:
+                self.callees.drop((gone.group, gone.kind, gone.name), taken)
+            case _:
+                # Ranges, and kinds that are only counted.
+                pass
 
     def _backends(self) -> tuple[Backend, ...]:
         """Endpoints, from slices where the Service has any: Endpoints objects repeat them, cut off at 1,000."""
@@ -170,6 +233,10 @@ class _Found:
         out = [Diagnostic("NPG110", ref, _CONTRADICTION) for each in latest for ref in sorted(each.contradictions)]
         text = "concluded from the name of its ReplicaSet or Job, which was not dumped"
         out += [Diagnostic("NPG211", str(workload), text, Severity.INFO) for workload in set(guessed)]
+        out += [
+            Diagnostic("NPG112", "snapshot", f"could not be read: {printable(line, 400)}")
+            for line in sorted({line for about in self.snapshots.lists for line in about.not_read})
+        ]
         out += [
             Diagnostic("NPG111", kind, f"{count} of this kind play no part in flows or policies", Severity.INFO)
             for kind, count in self.other.items()

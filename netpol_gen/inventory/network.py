@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from netpol_gen.errors import InputError
 from netpol_gen.inventory.base import NAME_LABEL
 from netpol_gen.inventory.fields import Fields, parse_network
-from netpol_gen.inventory.objects import Backend, Namespace, Node, Service, ServicePort
+from netpol_gen.inventory.objects import Backend, Callee, Namespace, Node, Service, ServicePort
 from netpol_gen.inventory.parse import Context
 from netpol_gen.manifests import Manifest
 from netpol_gen.sets import Address, Network
@@ -29,6 +29,7 @@ _TUNNELS = (
     "io.cilium.network.ipv4-cilium-host",
     "io.cilium.network.ipv6-cilium-host",
 )
+_DEFAULT_CALLEE_PORT = 443
 _OVN_SUBNETS = "k8s.ovn.org/node-subnets"
 
 
@@ -190,6 +191,40 @@ def parse_ranges(manifest: Manifest) -> tuple[Network, ...]:
     return tuple(parse_network(text, holder.at(key)) for text in holder.texts(key))
 
 
+@dataclass(frozen=True, slots=True)
+class Callees:
+    """What one webhook configuration or APIService makes the API server call."""
+
+    group: str
+    kind: str
+    name: str
+    callees: tuple[Callee, ...]
+
+
+def parse_callees(manifest: Manifest) -> Callees:
+    """A webhook configuration or an APIService; those that name no Service call nothing in the cluster."""
+    top = Fields(manifest.data, manifest.place)
+    name = top.sub("metadata").name(free=True)
+    if manifest.kind == "APIService":
+        targets = [top.sub("spec").sub("service")]
+    else:
+        targets = [hook.sub("clientConfig").sub("service") for hook in top.each("webhooks")]
+    why = f"{manifest.kind}/{name}"
+    callees = {
+        Callee(f"{t.name('namespace')}/{t.name()}", t.port("port") or _DEFAULT_CALLEE_PORT, why)
+        for t in targets
+        if t.data
+    }
+    return Callees(manifest.group, manifest.kind, name, tuple(sorted(callees)))
+
+
+CALLERS = frozenset(
+    {
+        ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration"),
+        ("admissionregistration.k8s.io", "MutatingWebhookConfiguration"),
+        ("apiregistration.k8s.io", "APIService"),
+    }
+)
 POD_RANGES = frozenset(
     {("crd.projectcalico.org", "IPPool"), ("projectcalico.org", "IPPool"), ("cilium.io", "CiliumNode")}
 )

@@ -137,3 +137,15 @@ class Backend:
     pod: str = ""
     """`namespace/name` of the target pod, empty for others."""
     ready: bool = True
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Callee:
+    """A Service's port that the API server itself calls, because a webhook or an APIService says so.
+
+    `service` is `namespace/name`; `port` the Service's port. `why` names the object: `Kind/name`.
+    """
+
+    service: str
+    port: int
+    why: str
