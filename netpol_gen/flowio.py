@@ -193,6 +193,6 @@ def load_ledger(data: bytes, records: int) -> tuple[Ledger, dict[str, int], tupl
     for loss in saved.losses:
         ledger.lose(loss.node, loss.hour, loss.stage, loss.events)
     if ledger.accounted + records != ledger.read:
-        counts = f"{ledger.read} records read, {ledger.accounted} accounted for, {records} in rows"
-        raise ValueError(f"its ledger does not close: {counts}")
+        sums = f"{ledger.read} records read, {ledger.accounted} accounted for, {records} in rows"
+        raise ValueError(f"its ledger does not close: {sums}")
     return ledger, dict(saved.sources), tuple(saved.notes)

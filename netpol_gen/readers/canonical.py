@@ -123,7 +123,7 @@ def _file(item: Input) -> tuple[Columns, bytes | None]:
     data = data.removeprefix(b"\xef\xbb\xbf")
     if data.startswith(_PARQUET):
         return _parquet(item.name, data)
-    if data.lstrip().startswith(b"{"):
+    if data.lstrip()[:1] in {b"{", b""}:
         return _jsonl(item.name, data), None
     return _csv(item.name, data), None
 

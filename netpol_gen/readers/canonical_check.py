@@ -99,11 +99,28 @@ def _convert(found: Columns, name: str, kind: pa.DataType) -> pa.ChunkedArray:
             return _parsed(column.cast(pa.string()), kind)
         if pa.types.is_timestamp(kind) and (not pa.types.is_timestamp(column.type) or column.type.tz is None):
             raise InputError("times need a time zone", found.where(0).at(name))
-        if pa.types.is_boolean(column.type) or (pa.types.is_string(kind) and not pa.types.is_null(column.type)):
+        if not _castable(column.type, kind):
             raise InputError(f"the column is of type {column.type}, not {kind}", found.where(0).at(name))
         return column.cast(kind)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError) as error:
         raise _first_wrong(column, kind, found, name) from error
+
+
+def _castable(found: pa.DataType, kind: pa.DataType) -> bool:
+    """Whether values of a type can be meant for a column; a cast would make texts of numbers and numbers of truths."""
+    import pyarrow as pa  # noqa: PLC0415
+
+    if pa.types.is_null(found):
+        return True
+    if pa.types.is_list(kind):
+        return (pa.types.is_list(found) or pa.types.is_large_list(found)) and _castable(
+            found.value_type, kind.value_type
+        )
+    if pa.types.is_string(kind):
+        return pa.types.is_string(found) or pa.types.is_large_string(found)
+    if pa.types.is_timestamp(kind):
+        return pa.types.is_timestamp(found)
+    return pa.types.is_integer(found) or pa.types.is_floating(found)
 
 
 def _parsed(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netpol_gen.readers.conntrack_line import Aside, read_line
-from netpol_gen.readers.conntrack_meaning import STATES, Answer, L4, meaning, table
+from netpol_gen.readers.conntrack_meaning import L4, STATES, Answer, meaning, table
 from netpol_gen.readers.conntrack_rows import Conversations, Folder, _grouped
 from netpol_gen.readers.conntrack_text import COLUMNS, decode
 from netpol_gen.readers.conntrack_words import Addresses, Text, count_digits, number

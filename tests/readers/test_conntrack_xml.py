@@ -67,7 +67,8 @@ def test_unreplied():
 
 
 def test_times():
-    when = "<when><hour>22</hour><min>52</min><sec>51</sec><wday>1</wday><day>22</day><month>11</month><year>2026</year></when>"
+    day = "<wday>1</wday><day>22</day><month>11</month><year>2026</year>"
+    when = f"<when><hour>22</hour><min>52</min><sec>51</sec>{day}</when>"
     (row,) = read(HEAD + flow(ANSWERED + when)).table.to_pylist()
     assert row["first_seen"].value == 1795387971 * 10**9
     stamps = "<timestamp><start>1795387971765385000</start></timestamp><deltatime>9</deltatime>"
