@@ -13,6 +13,7 @@ import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -106,9 +107,7 @@ def _notes(plans: Sequence[Plan]) -> list[str]:
 # --- layouts ----------------------------------------------------------------------------------------------------------
 
 
-def _layout_of(
-    item: Input, order: tuple[str, ...] | None, account: vpc_table.Account, number: int
-) -> Layout | None:
+def _layout_of(item: Input, order: tuple[str, ...] | None, account: vpc_table.Account, number: int) -> Layout | None:
     if not item.head.strip():
         return None
     if item.head.startswith(_PARQUET):
@@ -161,7 +160,7 @@ def _columns(head: bytes, name: str) -> list[tuple[str, str]] | None:
     import pyarrow.parquet as pq  # noqa: PLC0415
 
     try:
-        schema = pq.read_schema(name or io.BytesIO(head))
+        schema = pq.read_schema(name if Path(name).is_file() else io.BytesIO(head))
     except (pa.ArrowException, OSError):
         return None
     return [(column.name, str(column.type)) for column in schema]
@@ -231,12 +230,14 @@ class _Offer:
             self.engine.table(f"{name}_{plan.number}", table.append_column("place", pa.array(places)))
             parts.append(f"SELECT {wanted}, place FROM {name}_{plan.number}")
         if plain:
+            self.engine.suspects += [plan.item.path for plan in plain]
             # Names cannot be parameters within a larger query; a quote is doubled, and nothing else is special.
             paths = ", ".join("'" + plan.item.path.replace("'", "''") + "'" for plan in plain)
             numbers = ", ".join(str(plan.number) for plan in plain)
             parts.append(
-                f"SELECT {wanted}, (([{numbers}][file_index + 1])::BIGINT << {vpc.PLACE_BITS}) + file_row_number + 1 "
-                f"AS place FROM read_parquet([{paths}], hive_partitioning = false)"
+                f"SELECT {wanted}, "
+                f"(([{numbers}][file_index::BIGINT + 1])::BIGINT << {vpc.PLACE_BITS}) + file_row_number + 1 AS place "
+                f"FROM read_parquet([{paths}], hive_partitioning = false)"
             )
         return f"({' UNION ALL '.join(parts)})"
 

@@ -44,9 +44,7 @@ def _answered() -> str:
 
     def beyond(end: str) -> str:
         # More than SYN or SYN-ACK: FIN, a third packet, or a second one or a record without SYN that is no reset.
-        return (
-            f"(({end} & {FIN | MORE}) <> 0 OR (({end} & {RST}) = 0 AND ({end} & {MANY | MID}) <> 0))"
-        )
+        return f"(({end} & {FIN | MORE}) <> 0 OR (({end} & {RST}) = 0 AND ({end} & {MANY | MID}) <> 0))"
 
     client = f"((c & {FIN | MID}) <> 0 AND (c & {RST}) = 0) OR (c & {FIN}) <> 0 OR "
     client += f"((v & {SEEN}) <> 0 AND NOT {refused} AND {beyond('c')})"
@@ -175,8 +173,10 @@ def _note(layout: Layout, named: Mapping[str, str]) -> str:
 
 
 def _address(end: str) -> str:
-    return (f"CASE WHEN \"pkt-{end}addr\" IS NULL OR \"pkt-{end}addr\" IN ('-', '') THEN \"{end}addr\" "
-            f'ELSE "pkt-{end}addr" END')
+    return (
+        f'CASE WHEN "pkt-{end}addr" IS NULL OR "pkt-{end}addr" IN (\'-\', \'\') THEN "{end}addr" '
+        f'ELSE "pkt-{end}addr" END'
+    )
 
 
 def _time(column: str) -> str:

@@ -20,6 +20,7 @@ from netpol_gen.readers.vpc_table import Account, Spot
 if TYPE_CHECKING:
     import pyarrow as pa
 
+
 @dataclass(slots=True)
 class Text:
     """The lines of files of one layout."""

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from netpol_gen.errors import InputError, InvariantError, printable
+from netpol_gen.errors import InputError, InvariantError, Place, printable
 from netpol_gen.flowtable import Reason
 from netpol_gen.readers.files import Stream
 from netpol_gen.readers.rows import Rows, Window
@@ -135,7 +135,7 @@ con AS (SELECT
     CASE WHEN kind IN (0, {CODE[Reason.LOST_EVENTS]}) THEN (first // {HOUR})::INTEGER END AS h,
     count(*) AS n, sum(turned::INTEGER) AS back,
     bit_or(CASE WHEN turned THEN ((bits & 65535) << {HALF}) | (bits >> {HALF}) ELSE bits END) AS bits,
-    {_sum('packets')} AS packets, {_sum('bytes')} AS bytes,
+    {_sum("packets")} AS packets, {_sum("bytes")} AS bytes,
     {who}
     min(first) AS first, max(last) AS last, min(place) AS place, min(place, 5) FILTER (WHERE kind <> 0) AS places
     FROM sided GROUP BY ALL),
@@ -162,7 +162,7 @@ done AS (SELECT
     FROM oriented)
 SELECT src, dst, y, h, {"who_src, who_dst," if meaning.who else ""}
     count(*) AS flows, sum(n)::BIGINT AS records, sum(replies)::BIGINT AS replies,
-    {_sum('packets // twice')} AS packets, {_sum('bytes // twice')} AS bytes,
+    {_sum("packets // twice")} AS packets, {_sum("bytes // twice")} AS bytes,
     min(first) AS first, max(last) AS last, min(place) AS place, bit_or(signals) AS signals,
     min(high)::INTEGER AS sport, any_value(places) AS places
 FROM done GROUP BY ALL"""
@@ -176,6 +176,8 @@ class Engine:
     memory: str = MEMORY
     _connection: duckdb.DuckDBPyConnection | None = None
     _scratch: tempfile.TemporaryDirectory[str] | None = None
+    suspects: list[str] = field(default_factory=list)
+    """Parquet files that queries read: what to look at when one fails."""
     _failure: list[InputError] = field(default_factory=list)
 
     def __enter__(self) -> Self:
@@ -260,9 +262,28 @@ class Engine:
 
         if self._failure:
             return self._failure[0]
+        if self.suspects and not isinstance(error, duckdb.OutOfMemoryException):
+            damaged = next((path for path in self.suspects if not _readable(path)), "")
+            return InputError(f"damaged Parquet file: {_first_line(error)}", Place(damaged) if damaged else None)
         if isinstance(error, duckdb.OutOfMemoryException | duckdb.IOException | duckdb.InvalidInputException | OSError):
-            return InputError(f"the flow logs could not be read: {printable(str(error).partition(chr(10))[0], 300)}")
+            return InputError(f"the flow logs could not be read: {_first_line(error)}")
         return error
+
+
+def _first_line(error: Exception) -> str:
+    return printable(str(error).partition("\n")[0], 300)
+
+
+def _readable(path: str) -> bool:
+    import pyarrow as pa  # noqa: PLC0415
+    import pyarrow.parquet as pq  # noqa: PLC0415
+
+    try:
+        for _ in pq.ParquetFile(path).iter_batches():
+            pass
+    except (pa.ArrowException, OSError):
+        return False
+    return True
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,545 @@
+"""AWS VPC flow logs: what a record means, and every form that a file of them may have."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from netpol_gen.errors import NotAFlowLogError, OptionError
+from netpol_gen.flowtable import Reason
+from netpol_gen.readers import read_flows
+from tests.readers.making import asides, read_bytes, signals
+
+START = 1_714_979_289
+HOUR = START // 3600
+V2 = (
+    "version account-id interface-id srcaddr dstaddr srcport dstport protocol packets bytes start end action log-status"
+)
+V5 = f"{V2} vpc-id tcp-flags type pkt-srcaddr pkt-dstaddr flow-direction"
+
+WEB, DB, NODE = "10.0.0.1", "10.0.0.2", "10.0.9.9"
+
+
+def record(**fields: object) -> dict[str, str]:
+    """web (10.0.0.1:40000) opens db (10.0.0.2:5432), as the first interface has it; keys with underscores."""
+    made: dict[str, object] = {
+        "version": 5,
+        "account-id": "123456789012",
+        "interface-id": "eni-0a",
+        "srcaddr": NODE,
+        "dstaddr": DB,
+        "srcport": 40000,
+        "dstport": 5432,
+        "protocol": 6,
+        "packets": 10,
+        "bytes": 1000,
+        "start": START,
+        "end": START + 30,
+        "action": "ACCEPT",
+        "log-status": "OK",
+        "vpc-id": "vpc-1",
+        "tcp-flags": 3,
+        "type": "IPv4",
+        "pkt-srcaddr": WEB,
+        "pkt-dstaddr": DB,
+        "flow-direction": "egress",
+    }
+    made |= {name.replace("_", "-"): value for name, value in fields.items()}
+    return {name: str(value) for name, value in made.items()}
+
+
+def reply(**fields: object) -> dict[str, str]:
+    turned = {"srcaddr": DB, "dstaddr": NODE, "srcport": 5432, "dstport": 40000, "tcp_flags": 19}
+    return record(**{**turned, "pkt_srcaddr": DB, "pkt_dstaddr": WEB, "flow_direction": "ingress", **fields})
+
+
+def text(*records: dict[str, str] | str, header: str | None = V5, order: str = V5) -> bytes:
+    lines = [] if header is None else [header]
+    names = order.split()
+    lines += [each if isinstance(each, str) else " ".join(each.get(name, "-") for name in names) for each in records]
+    return ("\n".join(lines) + "\n").encode()
+
+
+def rows(directory: Path, data: bytes, **options: object) -> list[dict[str, object]]:
+    return read_bytes(directory, data, name="vpc.log", **options).table.to_pylist()
+
+
+def row(directory: Path, data: bytes, **options: object) -> dict[str, object]:
+    found = rows(directory, data, **options)
+    assert len(found) == 1, found
+    return found[0]
+
+
+def call(found: dict[str, object]) -> tuple[object, ...]:
+    return tuple(found[name] for name in ("src_ip", "dst_ip", "src_port", "dst_port", "protocol", "direction"))
+
+
+# --- meaning ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_connection_seen_both_ways_is_one_flow(tmp_path):
+    found = row(tmp_path, text(record(), reply()))
+    assert call(found) == (WEB, DB, None, 5432, "TCP", "syn")
+    assert (found["flows"], found["records"], found["replies"]) == (1, 2, 1)
+    assert (found["packets"], found["bytes"]) == (20, 2000)
+    assert found["signals"] == signals("SYN", "SYN_ACK", "SERVER_DATA", "CLIENT_DATA", "TRACE")
+    assert found["hours"] == [HOUR]
+    assert found["first_seen"].value == START * 10**9
+    assert found["last_seen"].value == (START + 30) * 10**9
+    assert (found["source"], found["observed_verdict"]) == ("aws-vpc", "forwarded")
+    assert found["sample"].endswith("vpc.log:2")
+
+
+def test_both_interfaces_report_the_same_packets(tmp_path):
+    other = {"interface_id": "eni-0b"}
+    found = row(
+        tmp_path,
+        text(record(), reply(), record(flow_direction="ingress", **other), reply(flow_direction="egress", **other)),
+    )
+    assert (found["flows"], found["records"], found["replies"]) == (1, 4, 2)
+    assert (found["packets"], found["bytes"]) == (20, 2000)
+
+
+def test_syn_ack_alone_tells_the_server(tmp_path):
+    found = row(tmp_path, text(reply()))
+    assert call(found) == (WEB, DB, None, 5432, "TCP", "syn")
+    assert found["replies"] == 1
+
+
+def test_a_server_on_a_high_port_is_told_by_flags(tmp_path):
+    found = row(tmp_path, text(record(srcport=1025, dstport=50051), reply(srcport=50051, dstport=1025)))
+    assert call(found) == (WEB, DB, None, 50051, "TCP", "syn")
+
+
+def test_middle_of_a_connection_keeps_both_ports(tmp_path):
+    found = row(tmp_path, text(reply(tcp_flags=0), record(tcp_flags=0)))
+    assert call(found) == (WEB, DB, 40000, 5432, "TCP", None)
+    assert found["signals"] == signals("SERVER_DATA", "CLIENT_DATA", "TRACE")
+
+
+def test_a_window_without_syn_takes_the_direction_of_the_same_connection(tmp_path):
+    found = row(tmp_path, text(record(), reply(), record(tcp_flags=1, start=START + 60, end=START + 90)))
+    assert (found["flows"], found["records"], found["direction"]) == (1, 3, "syn")
+
+
+def test_another_hour_is_another_row(tmp_path):
+    found = rows(tmp_path, text(record(), record(start=START + 3600, end=START + 3600)))
+    assert [each["hours"] for each in found] == [[HOUR], [HOUR + 1]]
+
+
+def test_distinct_client_ports_are_distinct_flows(tmp_path):
+    found = row(tmp_path, text(record(), record(srcport=40001), record(srcport=40001)))
+    assert (found["flows"], found["records"]) == (2, 3)
+
+
+def test_unanswered_syn_says_nothing_of_the_server(tmp_path):
+    found = row(tmp_path, text(record(tcp_flags=2, packets=3)))
+    assert found["signals"] == signals("SYN", "TRACE")
+
+
+def test_refused_connection(tmp_path):
+    found = row(tmp_path, text(record(tcp_flags=2, packets=1), reply(tcp_flags=4, packets=1)))
+    assert found["signals"] == signals("SYN", "RESET", "TRACE")
+
+
+def test_half_open_scan_completes_nothing(tmp_path):
+    found = row(tmp_path, text(record(tcp_flags=6, packets=2), reply(tcp_flags=18, packets=1)))
+    assert found["signals"] == signals("SYN", "SYN_ACK", "TRACE")
+
+
+def test_reject_is_dropped(tmp_path):
+    found = row(tmp_path, text(record(action="REJECT", tcp_flags=2)))
+    assert (found["observed_verdict"], found["drop_reason"], found["direction"]) == ("dropped", "REJECT", "syn")
+
+
+def test_accept_and_reject_of_one_connection_stay_apart(tmp_path):
+    found = rows(tmp_path, text(record(tcp_flags=2), reply(action="REJECT", tcp_flags=18)))
+    assert sorted((each["observed_verdict"], *call(each)[:2], each["dst_port"]) for each in found) == [
+        ("dropped", WEB, DB, 5432),
+        ("forwarded", WEB, DB, 5432),
+    ]
+
+
+def test_udp_is_undecided(tmp_path):
+    found = row(
+        tmp_path, text(record(protocol=17, dstport=53, tcp_flags=0), reply(protocol=17, srcport=53, tcp_flags=0))
+    )
+    assert call(found) == (WEB, DB, 40000, 53, "UDP", None)
+    assert found["signals"] == signals("SERVER_DATA", "CLIENT_DATA", "TRACE")
+
+
+def test_many_ephemeral_ports_leave_sixteen_rows(tmp_path):
+    sent = [record(protocol=17, dstport=53, tcp_flags=0, srcport=port) for port in range(40000, 40100)]
+    found = rows(tmp_path, text(*sent))
+    assert len(found) == 16
+    assert sum(each["flows"] for each in found) == 100
+    assert {each["dst_port"] for each in found} == {53}
+    assert {each["src_port"] for each in found} == set(range(40000, 40016))
+
+
+def test_sctp_is_kept_and_protocols_without_ports_are_set_aside(tmp_path):
+    others = [record(protocol=number, srcport=0, dstport=0, tcp_flags=0) for number in (1, 58, 47, 50, 2, 4)]
+    flows = read_bytes(tmp_path, text(record(protocol=132, tcp_flags=0), *others), name="vpc.log")
+    assert [each["protocol"] for each in flows.table.to_pylist()] == ["SCTP"]
+    assert asides(flows) == {"CONTROL": 1, "ICMP": 2, "OTHER_PROTOCOL": 4}
+
+
+def test_fragments_have_no_ports(tmp_path):
+    flows = read_bytes(tmp_path, text(record(srcport=0, dstport=0)), name="vpc.log")
+    assert asides(flows) == {"CONTROL": 1, "NO_L4": 1}
+
+
+def test_pod_addresses_come_from_pkt_fields_where_they_are(tmp_path):
+    assert call(row(tmp_path, text(record())))[:2] == (WEB, DB)
+    found = row(tmp_path, text(record(pkt_srcaddr="-", pkt_dstaddr="-")))
+    assert call(found)[:2] == (NODE, DB)
+
+
+def test_ipv6_is_canonical_and_mapped_ipv4_is_ipv4(tmp_path):
+    found = row(tmp_path, text(record(pkt_srcaddr="2001:DB8:0::7", pkt_dstaddr="::ffff:10.0.0.2", type="IPv6")))
+    assert call(found)[:2] == ("2001:db8::7", DB)
+
+
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        ("127.0.0.1", "LOOPBACK"),
+        ("224.0.0.1", "MULTICAST"),
+        ("255.255.255.255", "MULTICAST"),
+        ("fe80::1", "MULTICAST"),
+        ("10.0.0", "BAD_FIELD"),
+        ("pod", "BAD_FIELD"),
+        ("0.0.0.0", "NO_ENDPOINT"),  # noqa: S104 - data, not a socket
+    ],
+)
+def test_addresses_that_are_no_party(tmp_path, address, reason):
+    flows = read_bytes(tmp_path, text(record(), record(pkt_dstaddr=address)), name="vpc.log")
+    assert asides(flows) == {"CONTROL": 1, reason: 1}
+    assert flows.table.num_rows == 1
+
+
+def test_link_local_ipv4_is_a_party(tmp_path):
+    assert call(row(tmp_path, text(record(pkt_dstaddr="169.254.20.10"))))[1] == "169.254.20.10"
+
+
+# --- records that are no flows ----------------------------------------------------------------------------------------
+
+
+def empty(status: str) -> dict[str, str]:
+    made = dict.fromkeys(V5.split(), "-")
+    return made | {
+        "version": "5",
+        "interface-id": "eni-0c",
+        "start": str(START),
+        "end": str(START),
+        "log-status": status,
+    }
+
+
+def test_nodata_and_skipdata(tmp_path):
+    flows = read_bytes(tmp_path, text(empty("NODATA"), empty("SKIPDATA"), empty("SKIPDATA"), record()), name="vpc.log")
+    assert asides(flows) == {"CONTROL": 2, "LOST_EVENTS": 2}
+    assert flows.ledger.losses == {("eni-0c", HOUR, "SKIPDATA"): 2}
+    assert flows.table.num_rows == 1
+
+
+def test_values_beside_nodata_are_ignored(tmp_path):
+    flows = read_bytes(tmp_path, text(record(log_status="NODATA")), name="vpc.log")
+    assert asides(flows) == {"CONTROL": 2}
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason", "detail"),
+    [
+        ({"srcport": 70000}, "BAD_FIELD", "srcport 70000"),
+        ({"dstport": "http"}, "BAD_FIELD", "dstport http"),
+        ({"protocol": 300}, "BAD_FIELD", "protocol 300"),
+        ({"protocol": "-"}, "NO_L4", "no protocol"),
+        ({"srcport": "-"}, "NO_L4", "no srcport"),
+        ({"start": "yesterday"}, "BAD_FIELD", "start yesterday"),
+        ({"start": -5}, "BAD_FIELD", "start -5"),
+        ({"packets": "many"}, "BAD_FIELD", "packets many"),
+        ({"bytes": -1}, "BAD_FIELD", "bytes -1"),
+        ({"bytes": 10**18}, "BAD_FIELD", f"bytes {10**18}"),
+        ({"tcp_flags": "SYN"}, "BAD_FIELD", "tcp-flags SYN"),
+        ({"action": "ALLOW"}, "BAD_FIELD", "action ALLOW"),
+        ({"log_status": "GONE"}, "MALFORMED", "log-status GONE"),
+        ({"vpc_id": "my vpc"}, "MALFORMED", "21 fields, 20 wanted"),
+    ],
+)
+def test_bad_records_are_named(tmp_path, fields, reason, detail):
+    flows = read_bytes(tmp_path, text(record(), record(**fields)), name="vpc.log")
+    assert asides(flows) == {"CONTROL": 1, reason: 1}
+    assert [place.rpartition("/")[2] for place in flows.ledger.places[Reason[reason]]] == [f"vpc.log:3: {detail}"]
+
+
+def test_counts_that_are_not_there_are_not_zero(tmp_path):
+    found = row(tmp_path, text(record(packets="-", bytes="-")))
+    assert (found["packets"], found["bytes"]) == (None, None)
+
+
+def test_no_action_is_no_verdict(tmp_path):
+    assert row(tmp_path, text(record(action="-")))["observed_verdict"] == "unknown"
+
+
+def test_transit_gateway_records_have_no_action(tmp_path):
+    header = "version tgw-id srcaddr dstaddr srcport dstport protocol packets bytes packets-lost-no-route start end"
+    lines = [
+        f"6 tgw-1 {WEB} {DB} 40000 443 6 10 1000 0 {START} {START}",
+        f"6 tgw-1 {WEB} {DB} 40001 444 6 0 0 7 {START} {START}",
+    ]
+    flows = read_bytes(tmp_path, text(*lines, header=header), name="vpc.log")
+    assert [(each["dst_port"], each["observed_verdict"]) for each in flows.table.to_pylist()] == [(443, "forwarded")]
+    assert asides(flows) == {"CONTROL": 1, "OTHER_DROP": 1}
+
+
+def test_window(tmp_path):
+    data = text(record(), record(start=START + 10, end=START + 10), record(start=START + 20, end=START + 20))
+    flows = read_bytes(tmp_path, data, name="vpc.log", since=(START + 10) * 10**9, until=(START + 20) * 10**9)
+    assert asides(flows) == {"CONTROL": 1, "OUT_OF_WINDOW": 2}
+    assert [each["first_seen"].value for each in flows.table.to_pylist()] == [(START + 10) * 10**9]
+
+
+# --- forms ------------------------------------------------------------------------------------------------------------
+
+
+def test_header_in_the_middle(tmp_path):
+    flows = read_bytes(tmp_path, text(record(), V5, reply()), name="vpc.log")
+    assert asides(flows) == {"CONTROL": 2}
+    assert [each["records"] for each in flows.table.to_pylist()] == [2]
+
+
+def test_header_in_the_middle_with_another_order(tmp_path):
+    other = (
+        "srcport pkt-srcaddr pkt-dstaddr dstport protocol packets bytes start end action log-status tcp-flags version"
+    )
+    data = text(record()) + text(reply(), "1 2 3", header=other, order=other) + text(record(srcport=40001))
+    flows = read_bytes(tmp_path, data, name="vpc.log")
+    assert [(call(each)[:4], each["flows"], each["records"]) for each in flows.table.to_pylist()] == [
+        ((WEB, DB, None, 5432), 2, 3)
+    ]
+    assert asides(flows) == {"CONTROL": 3, "MALFORMED": 1}
+    assert flows.ledger.places[Reason.MALFORMED][0].endswith("vpc.log:5: 4 fields, 20 wanted")
+
+
+def test_blanks_tabs_carriage_returns_and_comments(tmp_path):
+    lines = text(record(), reply()).decode().splitlines()
+    data = f"\ufeff{lines[0]}\r\n\r\n  {lines[1].replace(' ', '  ')}   # comment\r\n{lines[2].replace(' ', chr(9))}\r\n"
+    flows = read_bytes(tmp_path, data.encode(), name="vpc.log")
+    assert [each["records"] for each in flows.table.to_pylist()] == [2]
+    assert asides(flows) == {"CONTROL": 1}
+
+
+def test_default_format_without_header(tmp_path):
+    flows = read_bytes(tmp_path, text(record(), order=V2, header=None), name="vpc.log")
+    assert call(flows.table.to_pylist()[0]) == (NODE, DB, 40000, 5432, "TCP", None)
+    assert len(flows.notes) == 2
+    assert "pods cannot be seen" in flows.notes[0]
+    assert "tcp-flags" in flows.notes[1]
+
+
+def test_full_format_needs_no_note(tmp_path):
+    assert read_bytes(tmp_path, text(record()), name="vpc.log").notes == ()
+
+
+@pytest.mark.parametrize("order", [V5, V5.replace("-", "_"), " ".join(f"${{{name}}}" for name in V5.split())])
+def test_headerless_with_the_order_given(tmp_path, order):
+    data = text(record(), reply(), header=None)
+    assert call(row(tmp_path, data, aws_format=order)) == (WEB, DB, None, 5432, "TCP", "syn")
+
+
+def test_headerless_without_the_order_is_refused_with_advice(tmp_path):
+    with pytest.raises(NotAFlowLogError, match="--aws-format"):
+        read_bytes(tmp_path, text(record(), header=None), name="vpc.log", source="aws-vpc")
+
+
+@pytest.mark.parametrize("order", ["version nonsense", "version srcaddr", "srcaddr dstaddr srcaddr"])
+def test_bad_order(tmp_path, order):
+    with pytest.raises(OptionError, match="--aws-format"):
+        read_bytes(tmp_path, text(record(), header=None), name="vpc.log", aws_format=order, source="aws-vpc")
+
+
+LINES = text(record(), reply(), header=None).decode().splitlines()
+DEFAULTS = text(record(), reply(), header=None, order=V2).decode().splitlines()
+
+
+def envelope(lines: list[str], kind: str = "DATA_MESSAGE") -> dict[str, object]:
+    events = [{"id": str(i), "timestamp": START * 1000, "message": line} for i, line in enumerate(lines)]
+    return {"messageType": kind, "owner": "1", "logGroup": "g", "subscriptionFilters": ["f"], "logEvents": events}
+
+
+CONTROL = envelope(["CWL CONTROL MESSAGE: Checking health of destination Firehose."], "CONTROL_MESSAGE")
+
+WRAPPED = {
+    "message lines": lambda lines: "\n".join(json.dumps({"message": line, "@version": "1"}) for line in lines),
+    "log lines": lambda lines: "\n".join(json.dumps({"log": line, "stream": "x"}) for line in lines),
+    "subscription": lambda lines: json.dumps(envelope(lines)),
+    "subscriptions": lambda lines: "\n".join(json.dumps(e) for e in (CONTROL, *(envelope([line]) for line in lines))),
+    "subscription, pretty": lambda lines: json.dumps(envelope(lines), indent=2),
+    "get-log-events": lambda lines: json.dumps(
+        {"events": [{"timestamp": 1, "message": line} for line in lines], "nextForwardToken": "f/1"}, indent=4
+    ),
+    "filter-log-events": lambda lines: json.dumps(
+        {"events": [{"message": line} for line in lines], "searchedLogStreams": []}, indent=4
+    ),
+    "array": lambda lines: json.dumps([{"message": line} for line in lines]),
+}
+
+
+@pytest.mark.parametrize("wrap", WRAPPED.values(), ids=WRAPPED.keys())
+def test_cloudwatch(tmp_path, wrap):
+    data = wrap(LINES).encode()
+    flows = read_bytes(tmp_path, data, name="vpc.log", aws_format=V5)
+    assert [(call(each), each["records"]) for each in flows.table.to_pylist()] == [
+        ((WEB, DB, None, 5432, "TCP", "syn"), 2)
+    ]
+    assert set(asides(flows)) <= {"CONTROL"}
+    default = read_bytes(tmp_path, wrap(DEFAULTS).encode(), name="vpc.log")
+    assert [each["records"] for each in default.table.to_pylist()] == [2]
+
+
+def test_cloudwatch_export_to_s3_puts_a_time_before_each_line(tmp_path):
+    data = "\n".join(f"2024-05-06T07:08:09.000Z {line}" for line in DEFAULTS).encode()
+    assert [each["records"] for each in rows(tmp_path, data)] == [2]
+
+
+def exported(kind: str, hyphens: bool = False) -> bytes:
+    made = [
+        {name if hyphens else name.replace("-", "_"): value for name, value in each.items()}
+        for each in (record(), reply())
+    ]
+    made[1]["tcp_flags" if not hyphens else "tcp-flags"] = "19"
+    if kind == "jsonl":
+        return "\n".join(json.dumps(each) for each in made).encode()
+    if kind == "array":
+        return json.dumps(made, indent=1).encode()
+    if kind == "numbers":
+        numbers = ("srcport", "dstport", "protocol", "packets", "bytes", "start", "end", "tcp_flags")
+        for each in made:
+            each.update({name: float(each[name]) for name in numbers})
+        return "\n".join(json.dumps(each) for each in made).encode()
+    out = io.StringIO()
+    quoting = csv.QUOTE_ALL if kind == "athena" else csv.QUOTE_MINIMAL
+    writer = csv.DictWriter(out, list(made[0]), quoting=quoting)
+    writer.writeheader()
+    writer.writerows(made)
+    return out.getvalue().encode()
+
+
+@pytest.mark.parametrize("hyphens", [False, True])
+@pytest.mark.parametrize("kind", ["jsonl", "array", "csv", "athena"])
+def test_exports_of_tables(tmp_path, kind, hyphens):
+    found = row(tmp_path, exported(kind, hyphens))
+    assert (call(found), found["records"], found["bytes"]) == ((WEB, DB, None, 5432, "TCP", "syn"), 2, 2000)
+
+
+def test_numbers_as_floats(tmp_path):
+    found = row(tmp_path, exported("numbers"))
+    assert (call(found), found["packets"]) == ((WEB, DB, None, 5432, "TCP", "syn"), 20)
+
+
+def test_null_and_missing_members(tmp_path):
+    first = json.loads(exported("jsonl").splitlines()[0])
+    second = {name: value for name, value in first.items() if not name.startswith("pkt")} | {
+        "srcaddr": WEB,
+        "bytes": None,
+    }
+    assert [each["records"] for each in rows(tmp_path, "\n".join(map(json.dumps, (first, second))).encode())] == [2]
+
+
+def test_a_comma_in_a_quoted_value(tmp_path):
+    data = exported("athena").replace(b'"vpc-1"', b'"a, b"')
+    assert [each["records"] for each in rows(tmp_path, data)] == [2]
+
+
+def parquet(path: Path, records: list[dict[str, str]], **change: pa.DataType) -> None:
+    kinds = dict.fromkeys(("version", "srcport", "dstport", "protocol", "tcp-flags"), pa.int32())
+    kinds |= dict.fromkeys(("packets", "bytes", "start", "end"), pa.int64()) | change
+    columns = {}
+    for name in V5.split():
+        values = [each[name] for each in records]
+        kind = kinds.get(name, pa.string())
+        plain = [None if v == "-" else int(v) if pa.types.is_integer(kind) else v for v in values]
+        columns[name.replace("-", "_")] = pa.array(plain, kind)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table(columns), path)
+
+
+def test_hive_partitioned_parquet(tmp_path):
+    day = tmp_path / "aws-account-id=1/aws-service=vpcflowlogs/aws-region=eu-west-1/year=2024/month=05/day=06"
+    parquet(day / "a.log.parquet", [record(), record(protocol="1", srcport="0", dstport="0"), empty("NODATA")])
+    parquet(day / "it's [b].log.parquet", [reply(), record(srcport="70000"), empty("SKIPDATA")])
+    flows = read_flows([tmp_path])
+    assert [(call(each), each["records"]) for each in flows.table.to_pylist()] == [
+        ((WEB, DB, None, 5432, "TCP", "syn"), 2)
+    ]
+    assert asides(flows) == {"ICMP": 1, "CONTROL": 1, "BAD_FIELD": 1, "LOST_EVENTS": 1}
+    assert flows.ledger.places[Reason.BAD_FIELD][0].endswith("it's [b].log.parquet:2: srcport 70000")
+    assert flows.ledger.places[Reason.ICMP][0].endswith("a.log.parquet:2")
+    assert list(flows.ledger.files.values()) == [3, 3]
+    assert flows.table.column("sample")[0].as_py().endswith("a.log.parquet:1")
+
+
+def test_parquet_from_standard_input(tmp_path):
+    parquet(tmp_path / "a.parquet", [record()])
+    flows = read_flows(["-"], stdin=io.BytesIO((tmp_path / "a.parquet").read_bytes()))
+    assert [call(each)[:2] for each in flows.table.to_pylist()] == [(WEB, DB)]
+
+
+def test_many_small_files(tmp_path):
+    for number in range(20):
+        lines = text(record(srcport=40000 + number), reply(dstport=40000 + number))
+        (tmp_path / f"1_vpcflowlogs_{number:02}.log.gz").write_bytes(gzip.compress(lines))
+    flows = read_flows([tmp_path])
+    assert [(each["flows"], each["records"]) for each in flows.table.to_pylist()] == [(20, 40)]
+    assert set(flows.ledger.files.values()) == {3}
+
+
+def test_two_orders_in_two_files(tmp_path):
+    other = " ".join(reversed(V5.split()))
+    (tmp_path / "a.log").write_bytes(text(record()))
+    (tmp_path / "b.log").write_bytes(text(reply(), header=other, order=other))
+    (tmp_path / "c.json").write_bytes(exported("jsonl"))
+    flows = read_flows([tmp_path])
+    assert [(each["flows"], each["records"]) for each in flows.table.to_pylist()] == [(1, 4)]
+
+
+def test_damaged_file_keeps_what_came_before(tmp_path):
+    data = gzip.compress(text(*[record(srcport=port) for port in range(32768, 42768)]))
+    flows = read_bytes(tmp_path, data[: len(data) // 2], name="vpc.log.gz")
+    assert asides(flows)["MALFORMED"] == 1
+    assert flows.table.num_rows == 1
+    assert flows.table.column("flows")[0].as_py() > 100
+
+
+def test_order_of_records_and_files_leaves_no_trace(tmp_path):
+    made = [record(srcport=40000 + i, start=START + i, end=START + i) for i in range(50)]
+    made += [record(protocol=17, dstport=53, tcp_flags=0, srcport=40000 + i) for i in range(50)]
+    tables = []
+    for name, records in (("a", made), ("b", made[::-1])):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x.log").write_bytes(text(*records[:40]))
+        (tmp_path / name / "y.log").write_bytes(text(*records[40:]))
+        tables.append(read_flows([tmp_path / name]).table.drop_columns(["sample"]))
+    assert tables[0].equals(tables[1])
+
+
+def test_published_records(tmp_path):
+    """Records from the test data of the OpenTelemetry collector (Apache-2.0)."""
+    ecs = (
+        f"{V2} ecs-cluster-arn ecs-cluster-name ecs-service-name\n5 123456789012 eni-0abc1234def567890 10.0.1.100 "
+        "10.0.2.200 49152 22 6 15 3500 1700000000 1700000060 ACCEPT OK arn:aws:ecs:us-east-1:1:cluster/c c my-service\n"
+    )
+    assert call(row(tmp_path, ecs.encode())) == ("10.0.1.100", "10.0.2.200", 49152, 22, "TCP", None)
+    nothing = f"{V2}\n2 12345678910 eni-0eb1e4178af74336c - - - - - - - 1742570089 1742570142 - NODATA\n"
+    assert asides(read_bytes(tmp_path, nothing.encode(), name="vpc.log")) == {"CONTROL": 2}
+    four = json.dumps(envelope(["2 eni-1235b8ca123456789 172.31.16.139 172.31.16.21"])).encode()
+    flows = read_bytes(tmp_path, four, name="vpc.log", aws_format="version interface-id srcaddr dstaddr")
+    assert flows.ledger.places[Reason.BAD_FIELD][0].endswith("no start: the time of these records is not known")

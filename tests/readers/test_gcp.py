@@ -1,0 +1,209 @@
+"""GCP VPC flow logs: what an entry means, and every form that a file of them may have."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from netpol_gen.flowtable import Reason
+from tests.readers.making import asides, read_bytes, signals
+
+TIME = "2024-05-06T07:08:09.123456789Z"
+NANOSECONDS = 1_714_979_289_123_456_789
+HOUR = NANOSECONDS // 3_600_000_000_000
+
+
+def gke(namespace: str, pod: str, kind: str = "DEPLOYMENT", name: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {"pod_namespace": namespace, "pod_name": pod}
+    if name:
+        found["pod_workload"] = {"workload_type": kind, "workload_name": name}
+    return {"cluster": {"cluster_name": "c"}, "pod": found}
+
+
+def payload(**fields: Any) -> dict[str, Any]:
+    """web (10.0.0.1:40000) opens db (10.0.0.2:5432), as the sender's node reports it; `None` takes a field away."""
+    connection = {"src_ip": "10.0.0.1", "src_port": 40000, "dest_ip": "10.0.0.2", "dest_port": 5432, "protocol": 6}
+    connection = {k: v for k, v in (connection | fields.pop("connection", {})).items() if v is not None}
+    made: dict[str, Any] = {
+        "connection": connection,
+        "bytes_sent": "1776",
+        "packets_sent": "8",
+        "reporter": "SRC",
+        "start_time": TIME,
+        "end_time": TIME,
+        "src_instance": {"vm_name": "node-1"},
+    }
+    return {name: value for name, value in (made | fields).items() if value is not None}
+
+
+BACK = {"src_ip": "10.0.0.2", "src_port": 5432, "dest_ip": "10.0.0.1", "dest_port": 40000}
+
+
+def entry(**fields: Any) -> dict[str, Any]:
+    return {
+        "insertId": "a",
+        "logName": "projects/p/logs/compute.googleapis.com%2Fvpc_flows",
+        "resource": {"type": "gce_subnetwork", "labels": {}},
+        "timestamp": TIME,
+        "jsonPayload": payload(**fields),
+    }
+
+
+def lines(*entries: Any) -> bytes:
+    return "".join(f"{each if isinstance(each, str) else json.dumps(each)}\n" for each in entries).encode()
+
+
+def rows(directory: Path, *entries: Any) -> list[dict[str, Any]]:
+    return read_bytes(directory, lines(*entries), name="gcp.json").table.to_pylist()
+
+
+def row(directory: Path, *entries: Any) -> dict[str, Any]:
+    found = rows(directory, *entries)
+    assert len(found) == 1, found
+    return found[0]
+
+
+def call(found: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(found[name] for name in ("src_ip", "dst_ip", "src_port", "dst_port", "protocol", "direction"))
+
+
+CALL = ("10.0.0.1", "10.0.0.2", 40000, 5432, "TCP", None)
+
+
+def test_both_reporters_and_both_directions_are_one_flow(tmp_path):
+    found = row(
+        tmp_path,
+        entry(),
+        entry(reporter="DEST"),
+        entry(connection=BACK),
+        entry(connection=BACK, reporter="DEST"),
+    )
+    assert call(found) == CALL
+    assert (found["flows"], found["records"], found["replies"]) == (1, 4, 0)
+    assert (found["bytes"], found["packets"]) == (2 * 1776, 16)
+    assert found["signals"] == signals("CLIENT_DATA", "SERVER_DATA", "SAMPLED")
+    assert found["first_seen"].value == NANOSECONDS
+    assert found["hours"] == [HOUR]
+    assert found["source"] == "gcp-vpc"
+
+
+def test_one_direction_alone_is_sampled(tmp_path):
+    assert row(tmp_path, entry())["signals"] == signals("CLIENT_DATA", "SAMPLED")
+
+
+def test_no_bytes_with_packets_is_real(tmp_path):
+    assert row(tmp_path, entry(bytes_sent="0"))["bytes"] == 0
+
+
+def test_pods_by_name(tmp_path):
+    found = row(
+        tmp_path,
+        entry(
+            src_gke_details=gke("shop", "web-1", name="web"),
+            dest_gke_details=gke("data", "db-0", "STATEFUL_SET", "db") | {"service": [{"service_name": "db"}]},
+        ),
+        entry(connection=BACK, reporter="DEST"),
+    )
+    assert (found["src_namespace"], found["src_pod"], found["src_workload"]) == ("shop", "web-1", "Deployment/web")
+    assert (found["dst_namespace"], found["dst_pod"], found["dst_workload"]) == ("data", "db-0", "StatefulSet/db")
+    assert found["dst_service"] is None
+
+
+def test_names_stay_with_their_address_when_the_ends_are_sorted(tmp_path):
+    found = row(
+        tmp_path, entry(connection=BACK, src_gke_details=gke("data", "db-0"), dest_gke_details=gke("shop", "w"))
+    )
+    assert call(found) == CALL
+    assert (found["src_pod"], found["dst_pod"]) == ("w", "db-0")
+    assert (found["src_workload"], found["dst_workload"]) == (None, None)
+
+
+def test_details_of_a_cluster_alone_name_no_pod(tmp_path):
+    found = row(tmp_path, entry(src_gke_details={"cluster": {"cluster_name": "c"}}))
+    assert (found["src_namespace"], found["src_pod"]) == (None, None)
+
+
+def test_denied(tmp_path):
+    found = row(tmp_path, entry(disposition="DENIED"))
+    assert (found["observed_verdict"], found["drop_reason"]) == ("dropped", "DENIED")
+    assert row(tmp_path, entry(disposition="ALLOWED"))["observed_verdict"] == "forwarded"
+
+
+@pytest.mark.parametrize("protocol", [1, 58, 47])
+def test_no_ports(tmp_path, protocol):
+    none = {"src_port": None, "dest_port": None, "protocol": protocol}
+    flows = read_bytes(tmp_path, lines(entry(), entry(connection=none)), name="gcp.json")
+    assert asides(flows) == {"OTHER_PROTOCOL" if protocol == 47 else "ICMP": 1}
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason", "detail"),
+    [
+        ({"connection": {"src_port": None}}, "NO_L4", "no src_port"),
+        ({"connection": {"dest_port": 65536}}, "BAD_FIELD", "dest_port 65536"),
+        ({"connection": {"protocol": "tcp"}}, "BAD_FIELD", "protocol tcp"),
+        ({"connection": {"src_ip": "pod"}}, "BAD_FIELD", "pod is no address"),
+        ({"bytes_sent": "-1"}, "BAD_FIELD", "bytes_sent -1"),
+        ({"jsonPayload": {"message": "x"}}, "NOT_A_FLOW", "no connection"),
+    ],
+)
+def test_bad_entries_are_named(tmp_path, fields, reason, detail):
+    bad = entry() | fields if "jsonPayload" in fields else entry(**fields)
+    flows = read_bytes(tmp_path, lines(entry(), bad), name="gcp.json")
+    assert asides(flows) == {reason: 1}
+    assert [place.rpartition("/")[2] for place in flows.ledger.places[Reason[reason]]] == [f"gcp.json:2: {detail}"]
+
+
+def test_lines_that_are_no_json(tmp_path):
+    flows = read_bytes(tmp_path, lines(entry(), "{", "null", "plain", "", entry()), name="gcp.json")
+    assert asides(flows) == {"MALFORMED": 3}
+    assert [each["records"] for each in flows.table.to_pylist()] == [2]
+
+
+def test_time_falls_back_to_the_entry(tmp_path):
+    assert row(tmp_path, entry(start_time=None, end_time=None))["first_seen"].value == NANOSECONDS
+
+
+@pytest.mark.parametrize("time", ["2024-05-06T09:08:09.123456+02:00", "2024-05-06 07:08:09.123456 UTC"])
+def test_other_zones(tmp_path, time):
+    assert row(tmp_path, entry(start_time=time, end_time=time))["first_seen"].value == NANOSECONDS // 1000 * 1000
+
+
+def packed(value: Any) -> str:
+    return base64.b64encode(json.dumps(value).encode()).decode()
+
+
+FORMS = {
+    "lines": lambda entries: lines(*entries),
+    "array": lambda entries: json.dumps(entries, indent=1).encode(),
+    "array on one line": lambda entries: json.dumps(entries).encode(),
+    "one after another, pretty": lambda entries: "\n".join(json.dumps(e, indent=2) for e in entries).encode(),
+    "envelope": lambda entries: json.dumps({"entries": entries, "nextPageToken": "t"}).encode(),
+    "pub/sub push": lambda entries: lines(*({"message": {"data": packed(e)}, "subscription": "s"} for e in entries)),
+    "pub/sub pull": lambda entries: json.dumps(
+        [{"ackId": "1", "message": {"data": packed(e)}} for e in entries]
+    ).encode(),
+    "pub/sub data": lambda entries: lines(*({"data": packed(e)} for e in entries)),
+    "payloads": lambda entries: lines(*(e["jsonPayload"] for e in entries)),
+    "snake case": lambda entries: lines(
+        *({"log_name": e["logName"], "timestamp": e["timestamp"], "json_payload": e["jsonPayload"]} for e in entries)
+    ),
+}
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS.keys())
+def test_forms(tmp_path, form):
+    data = form([entry(), entry(connection=BACK | {"src_port": "5432", "protocol": "6.0"})])
+    flows = read_bytes(tmp_path, data, name="gcp.json")
+    assert [(call(each), each["records"]) for each in flows.table.to_pylist()] == [(CALL, 2)]
+    assert asides(flows) == {}
+
+
+def test_damaged_pub_sub_message(tmp_path):
+    data = lines({"message": {"data": packed(entry())}}, {"message": {"data": "%%"}}, {"message": {}})
+    flows = read_bytes(tmp_path, data, name="gcp.json")
+    assert asides(flows) == {"NOT_A_FLOW": 2}
