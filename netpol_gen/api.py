@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from netpol_gen.edges import Edges
     from netpol_gen.inventory import Inventory
+    from netpol_gen.lint import LintSettings
     from netpol_gen.manifests import PolicySet
     from netpol_gen.plan import Plan
     from netpol_gen.sets import Network
@@ -184,6 +185,65 @@ def generate(
     from netpol_gen.pipeline import generate as run
 
     return run(_flows(flows), inventory or empty(), _config(config, settings), existing)
+
+
+def coverage(
+    flows: Flows | pd.DataFrame, inventory: Inventory | None = None, config: Config | None = None, **settings: Any
+) -> pd.DataFrame:
+    """How much was seen: one row for the whole, each namespace, each workload and direction.
+
+    Columns: `netpol_gen.coverage.COLUMNS`. `netpol_gen.coverage.measure` gives the same as values, with losses, jobs
+    and what no flow named.
+    """
+    from netpol_gen.coverage import measure
+
+    config = _config(config, settings)
+    return measure(find_edges(flows, inventory, config), config).to_frame()
+
+
+def ports(
+    flows: Flows | pd.DataFrame,
+    inventory: Inventory | None = None,
+    policies: Iterable[NetworkPolicy] | None = None,
+    config: Config | None = None,
+    **settings: Any,
+) -> pd.DataFrame:
+    """The port inventory: one row per workload, protocol and port. Columns: `netpol_gen.ports.COLUMNS`.
+
+    `policies` decide what is allowed; `None` takes those of the inventory.
+    """
+    from netpol_gen.ports import collect
+
+    config = _config(config, settings)
+    return collect(find_edges(flows, inventory, config), config, policies).to_frame()
+
+
+def lint(
+    policies: Paths | Iterable[NetworkPolicy],
+    inventory: Inventory | None = None,
+    flows: Flows | pd.DataFrame | None = None,
+    config: Config | None = None,
+    rules: LintSettings | None = None,
+    **settings: Any,
+) -> pd.DataFrame:
+    """Findings about policies, given as paths of manifests or as values. Columns: `netpol_gen.lint.COLUMNS`.
+
+    Raises:
+        InputError: a file that cannot be read; an invalid policy in it is a finding.
+
+    """
+    from netpol_gen.lint import LintSettings, Material, policy_documents, read_documents, run
+    from netpol_gen.manifests import read_manifests
+
+    config = _config(config, settings)
+    if isinstance(policies, str | os.PathLike):
+        policies = [policies]
+    given = list(policies)
+    values = [p for p in given if isinstance(p, NetworkPolicy)]
+    paths = [os.fspath(p) for p in given if not isinstance(p, NetworkPolicy)]
+    documents = (*policy_documents(values), *(read_documents(read_manifests(paths)) if paths else ()))
+    edges = None if flows is None else find_edges(flows, inventory, config)
+    return run(Material(documents, inventory, edges, config, rules or LintSettings())).to_frame()
 
 
 def to_yaml(plan: Plan, namespace: str | None = None) -> str:

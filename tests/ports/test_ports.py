@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from netpol_gen import api
 from netpol_gen.cli.main import app
 from netpol_gen.config import Config
 from netpol_gen.edges import find_edges
@@ -327,3 +328,22 @@ def test_command(repository: Path, tmp_path: Path):
     assert run_cli(*given, "--diff", str(old), "--exit-code", "-n", "nowhere")[0] == 1
     assert run_cli(*given, "--diff", str(old), "-n", "nowhere")[0] == 0
     assert run_cli(*given, "--exit-code")[0] == 2
+
+
+def test_library_twins(repository: Path):
+    sample = repository / "sample-flows" / "payments"
+    flows = api.read_flows(sample / "flows.jsonl")
+    held = api.read_inventory(sample / "inventory.yaml")
+    assert api.ports(flows, held)["port"].tolist() == [r.number for r in collect(api.find_edges(flows, held)).rows]
+    assert api.ports(flows, held, namespaces=frozenset({"nowhere"})).empty
+    assert api.coverage(flows, held)["scope"].tolist()[:2] == ["whole", "namespace"]
+    values = parsed(ingress("", "{}"))
+    assert api.lint(values)["rule"].tolist() == ["NPL001", "NPL002", "NPL003", "NPL004", "NPL006"]
+    assert set(api.lint(values, held, flows)["rule"]) >= {"NPL020"}
+
+
+def test_library_lint_reads_paths(tmp_path: Path):
+    path = tmp_path / "p.yaml"
+    path.write_text("apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: a}\nspec: {}\n")
+    for given in (path, [path]):
+        assert "NPL006" in api.lint(given)["rule"].tolist()
