@@ -175,11 +175,11 @@ function layout(side, rows, columns, visible, zoom) {
   for (const j of breaks(columns)) lines.push("M" + (left + j * size) + " 0V" + height);
   const cut = (text, room) => (text.length > room ? text.slice(0, room - 1) + "…" : text);
   if (named) {
-    rows.forEach((p, i) => rowLabels.push(svg("text", { x: left - 6, y: top + i * size + size / 2 + 4, "text-anchor": "end" }, cut(partyName(p), 38))));
+    rows.forEach((p, i) => rowLabels.push(svg("text", { x: left - 6, y: top + i * size + size / 2 + 4, "text-anchor": "end" }, cut(partyName(p), 35))));
     columns.forEach((p, j) => columnLabels.push(svg("text", { transform: "translate(" + (left + j * size + size / 2 + 4) + " " + (top - 6) + ") rotate(-90)" }, cut(partyName(p), 32))));
   } else {
     const spans = (list) => breaks(list).map((i, k, all) => [i, (all[k + 1] === undefined ? list.length : all[k + 1]) - i]);
-    for (const [i, run] of spans(rows)) if (run * size >= 10) rowLabels.push(svg("text", { class: "space", x: left - 6, y: top + i * size + Math.min(run * size, 26) / 2 + 4, "text-anchor": "end" }, cut(spaceOf(rows[i]), 38)));
+    for (const [i, run] of spans(rows)) if (run * size >= 10) rowLabels.push(svg("text", { class: "space", x: left - 6, y: top + i * size + Math.min(run * size, 26) / 2 + 4, "text-anchor": "end" }, cut(spaceOf(rows[i]), 35)));
     for (const [j, run] of spans(columns)) if (run * size >= 10) columnLabels.push(svg("text", { class: "space", transform: "translate(" + (left + j * size + Math.min(run * size, 22) / 2 + 4) + " " + (top - 6) + ") rotate(-90)" }, cut(spaceOf(columns[j]), 22)));
   }
   labels.push(...rowLabels, ...columnLabels);

@@ -114,7 +114,7 @@ function edgeTable(caption, prefix, more) {
 
 function showPorts() {
   if (!DATA.ports.length) { fill("ports", el("p", {}, "The port inventory is empty.")); return; }
-  const P = { workload: 0, protocol: 1, port: 2, name: 3, declared: 4, service: 5, clients: 6, flows: 7, first: 8, last: 9, allowed: 10, marks: 11 };
+  const P = { workload: 0, protocol: 1, port: 2, name: 3, declared: 4, service: 5, clients: 6, flows: 7, first: 8, last: 9, allowed: 10, marks: 11, seen: 12 };
   const label = (r) => (typeof r[P.workload] === "string" ? r[P.workload] : partyName(r[P.workload]));
   const clients = (r) => {
     if (!r[P.clients].length) return "";
@@ -125,24 +125,26 @@ function showPorts() {
   const mark = chooser("Mark", "mark", distinct(DATA.ports.flatMap((r) => r[P.marks])), refresh, "any");
   const table = tableOf({
     caption: "Ports", sort: "workload", extra: [space.node, mark.node],
-    text: (r) => [label(r), r[P.protocol] + " " + r[P.port], r[P.name], r[P.declared], r[P.service], r[P.marks].join(" "), r[P.allowed], r[P.clients].map((c) => (typeof c === "number" ? partyName(c) : c)).join(" ")].join(" "),
+    text: (r) => [label(r), r[P.protocol] + " " + r[P.port], r[P.name], r[P.service].join(" "), r[P.marks].join(" "), r[P.allowed], r[P.clients].map((c) => (typeof c === "number" ? partyName(c) : c)).join(" ")].join(" "),
     columns: [
       { name: "workload", head: true, sort: (r) => label(r), show: (r) => partyLink(r[P.workload]) },
       { name: "port", sort: (r) => r[P.port], show: (r) => r[P.protocol] + " " + r[P.port], cls: "nowrap" },
       { name: "name", sort: (r) => r[P.name], show: (r) => r[P.name] },
       { name: "declared", sort: (r) => r[P.declared], show: (r) => r[P.declared] },
-      { name: "Service", sort: (r) => r[P.service], show: (r) => r[P.service] },
+      { name: "Service", sort: (r) => r[P.service].join(), show: (r) => r[P.service].map((x) => el("div", {}, x)) },
       { name: "clients", sort: (r) => r[P.clients].length, show: clients },
-      { name: "flows", num: true, sort: (r) => r[P.flows], show: (r) => (r[P.flows] ? number(r[P.flows]) : "") },
+      { name: "flows", num: true, sort: (r) => r[P.flows], show: (r) => (r[P.flows] ? number(r[P.flows]) : r[P.seen] === "unknown" ? "unknown" : "") },
       { name: "last seen", sort: (r) => r[P.last], show: (r) => when(r[P.last]), cls: "nowrap" },
       { name: "allowed", sort: (r) => r[P.allowed], show: (r) => r[P.allowed] },
-      { name: "marks", sort: (r) => r[P.marks].join(), show: (r) => r[P.marks].map((m) => [tag("warning", m), " "]) },
+      { name: "marks", sort: (r) => r[P.marks].join(), show: (r) => r[P.marks].map((m) => el("div", {}, tag("warning", m))) },
     ],
   });
   function refresh() {
     table.update(DATA.ports.filter((r) => (!space.value || (typeof r[P.workload] === "number" ? spaceOf(r[P.workload]) : r[P.workload]) === space.value) && (!mark.value || r[P.marks].includes(mark.value))));
   }
-  fill("ports", el("p", { class: "dim" }, "Who listens on what, whether anybody declared it, whether anybody uses it, and what admits it."), el("div", { class: "card" }, table.node));
+  fill("ports", el("p", { class: "dim" }, "Who listens on what, whether anybody declared it, whether anybody uses it, and what admits it."), el("div", { class: "card" }, table.node),
+    DATA.wide.length ? el("div", { class: "card" }, el("h2", {}, "Rules that admit ports without naming them"),
+      el("ul", { class: "plain" }, DATA.wide.map(([who, ports, rule]) => el("li", {}, partyLink(who), ": " + ports + " by ", el("code", {}, rule))))) : null);
   refresh();
 }
 
@@ -205,6 +207,13 @@ function showWorkloads() {
   refresh();
 }
 
+/** Peers one below the other; many addresses are folded up. */
+function peerList(peers) {
+  const lines = peers.map((p) => el("div", {}, p));
+  if (peers.length <= 6) return lines;
+  return [lines.slice(0, 4), el("details", {}, el("summary", {}, "and " + number(peers.length - 4) + " more"), lines.slice(4))];
+}
+
 /** What is allowed, for whom, on what evidence: the table that a review is held with, and that prints. */
 function showReview() {
   const rows = [];
@@ -226,7 +235,7 @@ function showReview() {
     columns: [
       { name: "policy", head: true, sort: name, show: (r) => [subjectLink(name(r)), el("div", { class: "dim" }, r.policy.generated ? "generated" : "in force today")] },
       { name: "direction", sort: (r) => r.rule.direction, show: (r) => r.rule.direction },
-      { name: "peers", sort: (r) => r.rule.peers.join(), show: (r) => r.rule.peers.map((p) => el("div", {}, p)) },
+      { name: "peers", sort: (r) => r.rule.peers.join(), show: (r) => peerList(r.rule.peers), cls: "wide" },
       { name: "ports", sort: (r) => r.rule.ports.join(), show: (r) => r.rule.ports.map((p) => el("div", { class: "nowrap" }, p)) },
       { name: "flows", num: true, sort: (r) => r.flows, show: (r) => (r.flows ? number(r.flows) : "none seen") },
       { name: "last seen", sort: (r) => r.last, show: (r) => when(r.last), cls: "nowrap" },

@@ -135,7 +135,7 @@ function ruleItem(rule) {
     details.append(table.node);
     table.update(edges);
   });
-  return el("li", {}, el("div", { class: "rulehead" }, el("span", { class: "dir" }, rule.direction), el("span", {}, rule.peers.map((p) => el("div", {}, p))), el("span", { class: "mono" }, rule.ports.join(", "))),
+  return el("li", {}, el("div", { class: "rulehead" }, el("span", { class: "dir" }, rule.direction), el("span", {}, peerList(rule.peers)), el("span", { class: "mono" }, rule.ports.join(", "))),
     edges.length ? details : el("p", { class: "dim" }, seen),
     rule.inferred ? el("p", {}, tag("unseen", "inferred"), " " + rule.inferred) : null, rule.widened ? el("p", {}, tag("unseen", "widened"), " " + rule.widened) : null);
 }

@@ -9,7 +9,7 @@
 | sides | `before` and `after`: `rows` of run-length coded numbers of `texts`, source by destination; `more`: cells |
 | policies | all policies, before and after; `sides[].policies` numbers those in force there |
 | changes | rows of the difference between before and after |
-| ports, findings | the tables of those names |
+| ports, wide, findings | the port inventory, rules that admit ports without naming them, and what is worth a look |
 | left_out | edges set aside that are only counted here |
 
 A version number changes when a key disappears or changes its meaning; new keys may appear within a version.
@@ -25,8 +25,9 @@ from netpol_gen.diff import DiffRow
 from netpol_gen.edges import ACCEPTED, Observation
 from netpol_gen.flowtable import Reason
 from netpol_gen.model import Decision, Edge, Evidence, External, ObservedVerdict, Party, Severity, Workload
+from netpol_gen.ports import Mark, PortRow
 from netpol_gen.report.html.allowed import Texts, allowed_rows, exceeds, used_between
-from netpol_gen.report.html.material import Material, Port, Side
+from netpol_gen.report.html.material import Material, Side
 from netpol_gen.report.html.parties import Parties, find_parties, party_json, text
 from netpol_gen.report.html.rules import policy_json
 
@@ -69,7 +70,8 @@ def document(material: Material) -> dict[str, Any]:
         "sides": sides,
         "policies": policy_json(policies, material.plan, numbers),
         "changes": [_change(r, parties, material) for r in material.difference.rows[:MAX_CHANGES]],
-        "ports": [_port(p, parties) for p in material.ports],
+        "ports": [_port(p, parties) for p in material.ports.rows],
+        "wide": [[parties.index[w.workload], w.ports, text(w.allowed_by)] for w in material.ports.wide],
         "findings": findings(material),
         "left_out": left_out,
     }
@@ -145,21 +147,22 @@ def _end(end: End | External) -> str:
     return text(end)
 
 
-def _port(port: Port, parties: Parties) -> list[Any]:
-    by_name = {str(p): i for i, p in enumerate(parties.shown)}
+def _port(row: PortRow, parties: Parties) -> list[Any]:
+    """Columns as `showPorts` reads them; clients are names, a number of addresses with those outside."""
     return [
-        by_name.get(port.workload, text(port.workload)),
-        port.protocol,
-        port.port,
-        text(port.name),
-        text(port.declared),
-        text(port.service),
-        [by_name.get(c, text(c)) for c in port.clients],
-        port.flows,
-        port.first_seen // 1_000_000_000,
-        port.last_seen // 1_000_000_000,
-        text(port.allowed),
-        [text(m) for m in port.marks],
+        parties.index[row.workload],
+        str(row.protocol),
+        row.number,
+        text(", ".join(row.names)),
+        str(row.declared),
+        [text(s) for s in row.services],
+        [parties.by_name.get(c.name, text(c.name)) for c in row.clients],
+        row.flows,
+        (row.first_seen or 0) // 1_000_000_000,
+        (row.last_seen or 0) // 1_000_000_000,
+        str(row.allowed),
+        [text(f"{m}: {row.control}" if m is Mark.CONTROL and row.control else m) for m in row.marks],
+        str(row.seen),
     ]
 
 
@@ -169,7 +172,7 @@ def findings(material: Material) -> list[list[str]]:
     rows = [
         (order[d.severity], d.code, str(d.severity), d.subject, d.message, "", "", "") for d in material.plan.diagnostics
     ]
-    for f in material.lint.findings if material.lint else ():
+    for f in material.lint.findings:
         place = str(f.place) if f.place.path else ""
         rows.append((order[f.severity], f.rule, str(f.severity), f.subject, f.message, f.fix, place, f.suppressed))
     rows += [

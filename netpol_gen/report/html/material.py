@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import MappingProxyType
 
 from netpol_gen.config import Config
@@ -12,11 +12,17 @@ from netpol_gen.coverage import Coverage, measure
 from netpol_gen.diff import Difference, compare
 from netpol_gen.evaluate import Verdict
 from netpol_gen.evaluate.table import ConnectionTable
-from netpol_gen.lint.model import Report as LintReport
+from netpol_gen.lint import LintSettings, policy_documents, run
+from netpol_gen.lint import Material as LintMaterial
+from netpol_gen.lint import Report as LintReport
 from netpol_gen.model import Edge
 from netpol_gen.plan import Plan
 from netpol_gen.policy import NetworkPolicy
+from netpol_gen.ports import PortInventory, collect
 from netpol_gen.verify import replay
+
+
+TITLE = "Network policy report"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,27 +35,6 @@ class Side:
 
 
 @dataclass(frozen=True, slots=True)
-class Port:
-    """A line of the port inventory as the page shows it. `seen` and `allowed` are counts of clients and of rules.
-
-    `marks` are what the inventory says about it in words; times are nanoseconds since the epoch, 0 for never.
-    """
-
-    workload: str
-    protocol: str
-    port: int
-    name: str = ""
-    declared: str = ""
-    service: str = ""
-    clients: tuple[str, ...] = ()
-    flows: int = 0
-    first_seen: int = 0
-    last_seen: int = 0
-    allowed: str = ""
-    marks: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class Material:
     """Everything that the page shows. `before` are the policies in force, `after` those and the generated ones."""
 
@@ -59,19 +44,17 @@ class Material:
     after: Side
     difference: Difference
     coverage: Coverage
-    ports: tuple[Port, ...] = ()
-    lint: LintReport | None = None
-    title: str = "Network policy report"
-    blind_spots: Mapping[str, Sequence[str]] = field(default_factory=lambda: MappingProxyType({}))
+    ports: PortInventory
+    lint: LintReport
+    title: str
 
 
 def gather(
     plan: Plan,
     config: Config | None = None,
     *,
-    ports: Sequence[Port] = (),
-    lint: LintReport | None = None,
-    title: str = "Network policy report",
+    title: str = TITLE,
+    lint: LintSettings | None = None,
     blind_spots: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> Material:
     """Judge the policies of a plan, before and after.
@@ -79,9 +62,8 @@ def gather(
     Args:
         plan: what `generate` returned.
         config: the settings it was made with.
-        ports: the port inventory.
-        lint: findings about the policies in force and the generated ones.
         title: the page's heading.
+        lint: severities and suppressions of findings.
         blind_spots: by source, what it cannot show.
 
     """
@@ -91,15 +73,30 @@ def gather(
     seen = {**plan.edges.denied, **accepted}
     old = plan.existing
     new = tuple(sorted((*(p for p in old if p.ref not in plan.replaces), *plan.policies), key=lambda p: p.ref))
-    how = {"ipblock_matches_pods": config.cni.ipblock_matches_pods}
     table = ConnectionTable()
+    matching = config.cni.ipblock_matches_pods
     sides = []
     for policies in (old, new):
-        allowed = connections(policies, known, tiers=known.tiers, table=table, **how)
-        judged = replay(policies, known, seen, tiers=known.tiers, **how)
+        allowed = connections(policies, known, tiers=known.tiers, table=table, ipblock_matches_pods=matching)
+        judged = replay(policies, known, seen, tiers=known.tiers, ipblock_matches_pods=matching)
         sides.append(Side(policies, allowed, {r.edge: r.verdict for r in judged.rows}))
-    difference = compare(old, new, known, known, accepted, tiers_old=known.tiers, tiers_new=known.tiers, **how)
-    coverage = measure(plan.edges, config, blind_spots=blind_spots)
     return Material(
-        plan, config, sides[0], sides[1], difference, coverage, tuple(ports), lint, title, blind_spots
+        plan,
+        config,
+        sides[0],
+        sides[1],
+        compare(
+            old,
+            new,
+            known,
+            known,
+            accepted,
+            tiers_old=known.tiers,
+            tiers_new=known.tiers,
+            ipblock_matches_pods=matching,
+        ),
+        measure(plan.edges, config, blind_spots=blind_spots),
+        collect(plan.edges, config, new),
+        run(LintMaterial(policy_documents(new), known, plan.edges, config, lint or LintSettings())),
+        title,
     )

@@ -37,6 +37,11 @@ class Parties:
         """Where each one stands."""
         return {party: i for i, party in enumerate(self.shown)}
 
+    @cached_property
+    def by_name(self) -> Mapping[str, int]:
+        """By the name in full: `ns/name[Kind]`, or the class."""
+        return {str(party): i for i, party in enumerate(self.shown)}
+
     def number(self, party: Party) -> int:
         """The number of a party; an address goes by its class."""
         return self.index[party if isinstance(party, Workload) else External(party.kind)]
@@ -52,6 +57,8 @@ def find_parties(material: Material) -> Parties:
         *material.after.connectivity.workloads,
         *material.before.connectivity.workloads,
         *inventory.controllers,
+        *(row.workload for row in material.ports.rows),
+        *(rule.workload for rule in material.ports.wide),
     }
     kinds = {e.kind for e in ends if isinstance(e, External)} | {ExternalKind.WORLD}
     ordered = sorted(workloads, key=lambda w: (w.namespace, w.name, w.kind))
