@@ -42,8 +42,10 @@ CARDS: tuple[Card, ...] = (
             "DNS names of peers outside the cluster where a DNS proxy rule is in force",
         ),
         (
-            "events lost in full buffers (`lost_events`, 4095 flows per node by default): on nodes with many flows most "
-            "may be gone before they are read",
+            (
+                "events lost in full buffers (`lost_events`, 4095 flows per node by default): on nodes with many flows most "
+                "may be gone before they are read"
+            ),
             "nodes whose export, relay or agent was not up",
             "fields that an exporter's field mask or filter took away",
             "the ClusterIP dialled, with the socket load balancer: translation happens before the first packet",
@@ -64,8 +66,10 @@ CARDS: tuple[Card, ...] = (
             "what security groups and network ACLs rejected",
         ),
         (
-            "pods on EKS in formats without `pkt-srcaddr` and `pkt-dstaddr`, the default one among them: only interfaces "
-            "of nodes are seen",
+            (
+                "pods on EKS in formats without `pkt-srcaddr` and `pkt-dstaddr`, the default one among them: only interfaces "
+                "of nodes are seen"
+            ),
             "clients behind source NAT: calls to the outside show the node's address unless external SNAT is off",
             "windows that were skipped (`SKIPDATA`)",
             "who opened a connection, in formats without `tcp-flags` and in windows without SYN",
@@ -73,8 +77,10 @@ CARDS: tuple[Card, ...] = (
         (
             "pods of the same node with each other: that traffic never leaves the interface",
             "DNS to the Amazon resolver, so that DNS has to be allowed without evidence",
-            "instance metadata (169.254.169.254), time (169.254.169.123), DHCP, Windows activation, mirrored traffic, "
-            "the router's reserved address, and traffic between endpoint and load balancer interfaces",
+            (
+                "instance metadata (169.254.169.254), time (169.254.169.123), DHCP, Windows activation, mirrored traffic, "
+                "the router's reserved address, and traffic between endpoint and load balancer interfaces"
+            ),
             "names of pods; verdicts of NetworkPolicies",
         ),
         (
@@ -138,8 +144,10 @@ CARDS: tuple[Card, ...] = (
         ),
         (
             "connections between two dumps of a table",
-            "pods under Cilium's kube-proxy replacement or another eBPF datapath, which goes past the kernel's table: "
-            "it may hold none of them",
+            (
+                "pods under Cilium's kube-proxy replacement or another eBPF datapath, which goes past the kernel's table: "
+                "it may hold none of them"
+            ),
             "traffic that rules exempt from tracking (`NOTRACK`)",
             "other nodes: each node has a table of its own, and the client's and the server's differ where NAT is",
             "events that the netlink buffer could not hold",
