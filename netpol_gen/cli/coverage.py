@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from netpol_gen.cli import options as o
+from netpol_gen.cli.held import Where, read_held
 from netpol_gen.cli.output import put, say
 from netpol_gen.errors import CheckFailedError
 
@@ -22,6 +23,9 @@ class CoverageFormat(StrEnum):
 def coverage(
     flows: o.Flows,
     inventory: o.Inventories = [],
+    live: o.Live = False,
+    context: o.Context = None,
+    kubeconfig: o.Kubeconfig = None,
     output: Annotated[
         CoverageFormat, typer.Option("-o", "--output", help="Form of the statement.")
     ] = CoverageFormat.TEXT,
@@ -72,7 +76,7 @@ def coverage(
     from netpol_gen.report.coverage import coverage_json, coverage_svg, coverage_text
 
     level = parse_level(require) if require else None
-    held = api.read_inventory(inventory, pod_cidrs=settings.pod_cidrs, service_cidrs=settings.service_cidrs)
+    held = read_held(inventory, settings, Where(live, context, kubeconfig))
     table = api.load_flows(flows, source=source, config=settings, aws_format=aws_format)
     found = measure(api.find_edges(table, held, settings), settings)
     if plot:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from netpol_gen.cli import options as o
+from netpol_gen.cli.held import Where, read_held
 from netpol_gen.cli.output import put, say
 from netpol_gen.errors import OptionError
 
@@ -29,6 +30,9 @@ OutputFormat = Annotated[TableFormat, typer.Option("-o", "--output", help="Form 
 def edges(
     flows: o.Flows,
     inventory: o.Inventories = [],
+    live: o.Live = False,
+    context: o.Context = None,
+    kubeconfig: o.Kubeconfig = None,
     output: OutputFormat = TableFormat.TEXT,
     out: o.Out = "-",
     source: o.Source = "auto",
@@ -63,7 +67,7 @@ def edges(
     from netpol_gen.report.edges import render_edges
     from netpol_gen.report.summary import ledger_text
 
-    held = api.read_inventory(inventory, pod_cidrs=settings.pod_cidrs, service_cidrs=settings.service_cidrs)
+    held = read_held(inventory, settings, Where(live, context, kubeconfig))
     table = api.load_flows(flows, source=source, config=settings, aws_format=aws_format)
     found = api.find_edges(table, held, settings)
     shown = found.observations if all_edges else tuple(o for o in found.observations if o.reason is None)

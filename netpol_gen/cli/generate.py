@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from netpol_gen.cli import options as o
+from netpol_gen.cli.held import Where, read_with_existing
 from netpol_gen.cli.output import put, say
 from netpol_gen.config import Mode, NamedPorts, SnatClients
 
@@ -15,12 +16,19 @@ from netpol_gen.config import Mode, NamedPorts, SnatClients
 def generate(
     flows: o.Flows,
     inventory: o.Inventories = [],
+    live: o.Live = False,
+    context: o.Context = None,
+    kubeconfig: o.Kubeconfig = None,
     out: o.Out = "-",
     source: o.Source = "auto",
     aws_format: o.AwsFormat = None,
     existing: Annotated[
         list[str],
-        typer.Option("--existing", metavar="PATH", help="Policies in force; default: the inventory's. Repeatable."),
+        typer.Option(
+            "--existing",
+            metavar="PATH",
+            help="Policies in force; 'live' are the cluster's; default: the inventory's. Repeatable.",
+        ),
     ] = [],
     mode: Annotated[Mode | None, typer.Option("--mode", help="How the result relates to policies in force.")] = None,
     namespace: o.Namespaces = [],
@@ -90,10 +98,9 @@ def generate(
     from netpol_gen.report.evidence import evidence_json
     from netpol_gen.report.summary import summary
 
-    held = api.read_inventory(inventory, pod_cidrs=settings.pod_cidrs, service_cidrs=settings.service_cidrs)
+    held = read_with_existing(inventory, settings, Where(live, context, kubeconfig), existing)
     table = api.load_flows(flows, source=source, config=settings, aws_format=aws_format)
-    in_force = api.read_policies(existing).policies if existing else None
-    plan = api.generate(table, held, settings, in_force)
+    plan = api.generate(table, held.inventory, settings, held.existing)
     if not quiet or not plan.replay.holds:
         say(summary(plan, verbose=verbose))
     plan.check()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from netpol_gen.cli import options as o
+from netpol_gen.cli.held import Where, read_held
 from netpol_gen.cli.output import put, say
 
 if TYPE_CHECKING:
@@ -67,6 +68,9 @@ def verify(
     policies: Policies,
     flows: ObservedFlows,
     inventory: o.Inventories = [],
+    live: o.Live = False,
+    context: o.Context = None,
+    kubeconfig: o.Kubeconfig = None,
     output: Report = ReportFormat.TEXT,
     out: o.Out = "-",
     source: o.Source = "auto",
@@ -104,7 +108,7 @@ def verify(
     from netpol_gen.verify import replay
 
     rules = api.read_policies([policies])
-    held = api.read_inventory(inventory, pod_cidrs=settings.pod_cidrs, service_cidrs=settings.service_cidrs)
+    held = read_held(inventory, settings, Where(live, context, kubeconfig))
     found = api.find_edges(api.load_flows(flows, source=source, config=settings, aws_format=aws_format), held, settings)
     replayed = replay(
         rules.policies,
@@ -131,6 +135,9 @@ def explain(
     dst: Annotated[str, typer.Argument(metavar="DST", help="Server, in the same forms.")],
     port: Annotated[str, typer.Argument(metavar="PORT[/PROTO]", help="Port of the server's pod; TCP unless said.")],
     inventory: Inventories = [],
+    live: o.Live = False,
+    context: o.Context = None,
+    kubeconfig: o.Kubeconfig = None,
     output: Annotated[ProseFormat, typer.Option("-o", "--output", help="Form of the result.")] = ProseFormat.TEXT,
     out: o.Out = "-",
     cni: o.CniOption = None,
@@ -143,7 +150,7 @@ def explain(
     from netpol_gen.report import verdicts
 
     rules = api.read_policies([policies])
-    held = api.read_inventory(inventory or [policies])
+    held = read_held(inventory, settings, Where(live, context, kubeconfig), otherwise=[policies])
     protocol, number = library.parse_port(port)
     explanation = library.explain(
         rules.policies,
@@ -167,6 +174,9 @@ def explain(
 def list_connections(
     policies: Policies,
     inventory: Inventories = [],
+    live: o.Live = False,
+    context: o.Context = None,
+    kubeconfig: o.Kubeconfig = None,
     output: Annotated[GraphFormat, typer.Option("-o", "--output", help="Form of the result.")] = GraphFormat.TEXT,
     out: o.Out = "-",
     exposure: Annotated[
@@ -181,7 +191,7 @@ def list_connections(
     from netpol_gen.report import connectivity as report
 
     rules = api.read_policies([policies])
-    held = api.read_inventory(inventory or [policies])
+    held = read_held(inventory, settings, Where(live, context, kubeconfig), otherwise=[policies])
     tiers, matches = _tiers(rules, held), settings.cni.ipblock_matches_pods
     found = connectivity.connections(rules.policies, held, tiers=tiers, ipblock_matches_pods=matches)
     exposed = (
@@ -203,6 +213,9 @@ def diff(
     old: Annotated[str, typer.Argument(metavar="OLD", help="Policies before: a file or directory, or 'none'.")],
     new: Annotated[str, typer.Argument(metavar="NEW", help="Policies after, likewise.")],
     inventory: Inventories = [],
+    live: o.Live = False,
+    context: o.Context = None,
+    kubeconfig: o.Kubeconfig = None,
     flows: ObservedFlows = [],
     output: Report = ReportFormat.TEXT,
     out: o.Out = "-",
@@ -239,8 +252,8 @@ def diff(
     from netpol_gen.report import difference
 
     before, after = (PolicySet() if p == _NONE else api.read_policies([p]) for p in (old, new))
-    if inventory:
-        held = [api.read_inventory(inventory)] * 2
+    if inventory or live or context or kubeconfig:
+        held = [read_held(inventory, settings, Where(live, context, kubeconfig))] * 2
     else:
         # The workloads that stand beside the policies; an empty set borrows those of the other side.
         held = [api.read_inventory([p for p in sides if p != _NONE][:1]) for sides in ((old, new), (new, old))]

@@ -12,6 +12,7 @@ import typer
 
 from netpol_gen import __version__
 from netpol_gen.cli import options as o
+from netpol_gen.cli.held import Where, read_held
 from netpol_gen.cli.output import put, say
 from netpol_gen.config import Cni
 from netpol_gen.errors import CheckFailedError, InputError, OptionError, Place, printable
@@ -42,6 +43,9 @@ def lint(
         list[str], typer.Argument(metavar="POLICIES...", help="Manifests: files, directories, or - for stdin.")
     ],
     inventory: o.Inventories = [],
+    live: o.Live = False,
+    context: o.Context = None,
+    kubeconfig: o.Kubeconfig = None,
     flows: Annotated[
         list[str], typer.Option("--flows", metavar="PATH", help="Flow exports, for the rules about use. Repeatable.")
     ] = [],
@@ -92,8 +96,8 @@ def lint(
     from netpol_gen.report.sarif import left_out, lint_sarif
 
     rules = _settings(config, lint_config, severity)
-    ranges = {"pod_cidrs": settings.pod_cidrs, "service_cidrs": settings.service_cidrs}
-    held = api.read_inventory(inventory, **ranges) if inventory else None
+    where = Where(live, context, kubeconfig)
+    held = read_held(inventory, settings, where) if inventory or where != Where() else None
     edges = None
     if flows:
         table = api.load_flows(flows, source=source, config=settings, aws_format=aws_format)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+import signal
+import threading
 import time
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import fields
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -37,6 +40,16 @@ Inventories = Annotated[
         help="What the cluster held: kubectl get … -o yaml|json dumps (file or directory). Repeatable.",
     ),
 ]
+Live = Annotated[
+    bool, typer.Option("--live", help="Read the inventory from the live cluster, beside any -i; nothing is written.")
+]
+Context = Annotated[
+    str | None, typer.Option("--context", metavar="NAME", help="Context of the kubeconfig; default: the current one.")
+]
+Kubeconfig = Annotated[
+    str | None,
+    typer.Option("--kubeconfig", metavar="FILE", help="Default: KUBECONFIG, ~/.kube/config, or the pod's own account."),
+]
 Namespaces = Annotated[
     list[str], typer.Option("-n", "--namespace", help="Write policies for this namespace only. Repeatable.")
 ]
@@ -66,6 +79,26 @@ Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Say less.")]
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|d|w)")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[threading.Event]:
+    """An event that SIGTERM and Ctrl-C set, once, so that what runs can end in order; a second one ends at once."""
+    stop = threading.Event()
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def note(_number: int, _frame: object) -> None:
+        stop.set()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    for number in before:
+        signal.signal(number, note)
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def parse_time(text: str, option: str) -> int:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from netpol_gen.cli import options as o
+from netpol_gen.cli.held import Where, read_held
 from netpol_gen.cli.output import put, say
 from netpol_gen.errors import CheckFailedError, InputError, OptionError, Place
 
@@ -25,6 +26,9 @@ class PortsFormat(StrEnum):
 def ports(
     flows: o.Flows,
     inventory: o.Inventories = [],
+    live: o.Live = False,
+    context: o.Context = None,
+    kubeconfig: o.Kubeconfig = None,
     output: Annotated[PortsFormat, typer.Option("-o", "--output", help="Form of the inventory.")] = PortsFormat.TEXT,
     out: o.Out = "-",
     policies: Annotated[
@@ -74,7 +78,7 @@ def ports(
     if exit_code and diff is None:
         raise OptionError("--exit-code needs --diff")
     old = None if diff is None else report.read_snapshot(_read(diff), diff)
-    held = api.read_inventory(inventory, pod_cidrs=settings.pod_cidrs, service_cidrs=settings.service_cidrs)
+    held = read_held(inventory, settings, Where(live, context, kubeconfig))
     table = api.load_flows(flows, source=source, config=settings, aws_format=aws_format)
     found = api.find_edges(table, held, settings)
     listed = collect(found, settings, api.read_policies(policies).policies if policies else None)
