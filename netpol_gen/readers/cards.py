@@ -43,7 +43,7 @@ CARDS: tuple[Card, ...] = (
         ),
         (
             (
-                "events lost in full buffers (`lost_events`, 4095 flows per node by default): on nodes with many flows most "
+                "events lost in full buffers (`lost_events`, 4095 flows per node by default): on busy nodes most "
                 "may be gone before they are read"
             ),
             "nodes whose export, relay or agent was not up",
@@ -67,8 +67,8 @@ CARDS: tuple[Card, ...] = (
         ),
         (
             (
-                "pods on EKS in formats without `pkt-srcaddr` and `pkt-dstaddr`, the default one among them: only interfaces "
-                "of nodes are seen"
+                "pods on EKS in formats without `pkt-srcaddr` and `pkt-dstaddr`, the default one among them: only nodes' "
+                "interfaces are seen"
             ),
             "clients behind source NAT: calls to the outside show the node's address unless external SNAT is off",
             "windows that were skipped (`SKIPDATA`)",
