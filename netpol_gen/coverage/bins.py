@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,14 +69,30 @@ class Cut:
         found: Int64 = self.unit_of_bin[self.bin_of_hour[offsets]]
         return found
 
-    def counts(self, hours: Sequence[Sequence[int]]) -> Int64:
-        """For each edge the number of distinct units in which it was seen. `hours[i]` are those of edge i."""
-        sizes = np.fromiter((len(h) for h in hours), dtype=np.int64, count=len(hours))
-        edge = np.repeat(np.arange(len(hours)), sizes)
-        unit = self.unit(h for each in hours for h in each)
-        distinct = np.unique(edge * max(self.units, 1) + unit) // max(self.units, 1)
-        found: Int64 = np.bincount(distinct, minlength=len(hours))
+    def counts(self, seen: SeenHours) -> Int64:
+        """For each edge the number of distinct units in which it was seen."""
+        unit: Int64 = self.unit_of_bin[self.bin_of_hour[seen.hour - self.first]]
+        # Hours ascend within an edge, so that a unit counts where it differs from the one before.
+        new = np.ones(len(unit), dtype=bool)
+        new[1:] = (unit[1:] != unit[:-1]) | (seen.edge[1:] != seen.edge[:-1])
+        found: Int64 = np.bincount(seen.edge[new], minlength=seen.edges)
         return found
+
+
+@dataclass(frozen=True, slots=True)
+class SeenHours:
+    """Which edge was seen in which hour, as two columns of equal length, ascending."""
+
+    edges: int
+    edge: Int64
+    hour: Int64
+
+    @classmethod
+    def of(cls, hours: Sequence[Sequence[int]]) -> SeenHours:
+        """From the hours of each edge, ascending."""
+        sizes = np.fromiter((len(h) for h in hours), dtype=np.int64, count=len(hours))
+        flat = np.fromiter(chain.from_iterable(hours), dtype=np.int64, count=int(sizes.sum()))
+        return cls(len(hours), np.repeat(np.arange(len(hours)), sizes), flat)
 
 
 def make_window(hours: Iterable[int], start: int, end: int) -> Window | None:

@@ -163,7 +163,12 @@ def looks_periodic(hours: Sequence[int]) -> bool:
     `hours` are hours since the epoch, ascending. Such an edge is all but certain to be seen in a long enough window and
     all but certain not to be in a short one; Chao2 would take it for chance and be wrong both times.
     """
-    starts = [h for i, h in enumerate(hours) if i == 0 or h > hours[i - 1] + 1]
-    if len(starts) < 2 or len(hours) > len(starts) * PERIOD // 4:
-        return False
-    return all((h - starts[0]) % PERIOD == 0 for h in starts)
+    starts = 0
+    before = -2
+    for hour in hours:
+        if hour > before + 1:
+            if (hour - hours[0]) % PERIOD:
+                return False
+            starts += 1
+        before = hour
+    return starts > 1 and len(hours) <= starts * PERIOD // 4

@@ -9,7 +9,7 @@ from types import MappingProxyType
 import numpy as np
 
 from netpol_gen.config import Config
-from netpol_gen.coverage.bins import HOUR_NS, Cut, Int64, Window, make_window
+from netpol_gen.coverage.bins import HOUR_NS, Cut, Int64, SeenHours, Window, make_window
 from netpol_gen.coverage.estimate import Estimate, estimate, looks_periodic
 from netpol_gen.coverage.loss import homes, silent_nodes, touched
 from netpol_gen.coverage.model import Coverage, Exercise, Job, Line, Point, Scope, Touched
@@ -106,13 +106,14 @@ class _Watched:
         workloads = _workloads(inventory, found, config)
         active = _active(edges, crons)
         hours = [_hours(v) for v in evidence]
+        seen = SeenHours.of(hours)
         cut = window.cut(window.bin_hours) if window else None
         others = []
         for factor in FACTORS if window else ():
             length = window.bin_hours * factor  # type: ignore[union-attr]
             if length >= 1 and length == int(length):
                 other = window.cut(int(length))  # type: ignore[union-attr]
-                others.append((int(length), other.units, other.counts(hours)))
+                others.append((int(length), other.units, other.counts(seen)))
         seen_on: dict[Workload, set[str]] = {}
         for edge, v in zip(found, evidence, strict=True):
             for party in (edge.src, edge.dst):
@@ -129,7 +130,7 @@ class _Watched:
             check_jobs(sorted(controllers, key=lambda c: c.workload), window, active),
             touched(edges, homes(workloads, inventory), {w: frozenset(n) for w, n in seen_on.items()}),
             cut,
-            cut.counts(hours) if cut else np.zeros(0, dtype=np.int64),
+            cut.counts(seen) if cut else np.zeros(0, dtype=np.int64),
             tuple(others),
         )
 

@@ -60,7 +60,7 @@ def _learning(f: Facts) -> str:
     if not f.edges:
         return "nothing was observed"
     if f.hours < LEAST_HOURS:
-        return f"only {span(f.hours)} were observed, less than a day"
+        return f"only {span(f.hours)} of flows, less than a day"
     if f.runs is not None:
         if f.runs < SETTLED_RUNS:
             return f"its job was seen {count(f.runs, 'time')}, fewer than {SETTLED_RUNS}"
@@ -78,7 +78,7 @@ def _open(f: Facts) -> str:
         more = f" and {len(f.unexercised) - 1} more" if len(f.unexercised) > 1 else ""
         return f"scheduled job {f.unexercised[0]}{more} did not run within the window"
     if f.hours < STABLE_HOURS:
-        return f"{span(f.hours)} were observed, less than a week"
+        return f"{span(f.hours)} of flows, less than a week"
     # Rounded up: a third of 14 days is 5.
     if f.runs is None and f.quiet_bins < -(-f.bins // 3):
         return f"the last new edge came {_quiet(f)} before the end, less than a third of the window"

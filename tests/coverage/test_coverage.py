@@ -80,14 +80,14 @@ class TestStates:
         found = cover(call(WEB, API, 8080, *range(23)))
         assert (found.whole.state, found.whole.reason) == (
             State.LEARNING,
-            "only 23 h were observed, less than a day",
+            "only 23 h of flows, less than a day",
         )
 
     def test_two_quiet_days_are_stabilizing_at_most(self):
         found = cover(call(WEB, API, 8080, *always(2)))
         assert (found.whole.state, found.whole.reason) == (
             State.STABILIZING,
-            "2 d were observed, less than a week",
+            "2 d of flows, less than a week",
         )
 
     def test_ten_quiet_days_are_stable(self):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from netpol_gen.coverage import chao2, estimate, good_turing
-from netpol_gen.coverage.bins import make_window
+from netpol_gen.coverage.bins import SeenHours, make_window
 from netpol_gen.coverage.estimate import looks_periodic
 from tests.bench.coverage import calibrate, simulate
 
@@ -120,11 +120,11 @@ class TestBins:
         window = make_window([*range(10), *range(20, 30)], 0, 0)
         assert window.silent == tuple(range(10, 20))
         assert window.cut(1).units == 20
-        assert window.cut(1).counts([(0, 1, 29), (20,)]).tolist() == [3, 1]
+        assert window.cut(1).counts(SeenHours.of([(0, 1, 29), (20,)])).tolist() == [3, 1]
         assert window.cut(1).unit([9, 20]).tolist() == [9, 10]
 
     def test_an_edge_counts_once_per_bin(self):
-        assert make_window(range(240), 0, 0).cut(24).counts([(0, 5, 23, 24)]).tolist() == [2]
+        assert make_window(range(240), 0, 0).cut(24).counts(SeenHours.of([(0, 5, 23, 24)])).tolist() == [2]
 
 
 class TestCalibration:
