@@ -19,11 +19,11 @@ import numpy as np
 
 from netpol_gen.flowtable import Flows, Reason, schema
 from netpol_gen.readers import conntrack_xml
+from netpol_gen.readers.conntrack_addresses import Addresses
 from netpol_gen.readers.conntrack_line import Aside, Outcome, read_line
 from netpol_gen.readers.conntrack_rows import Folder, unfit
 from netpol_gen.readers.conntrack_text import COLUMNS, Entries, decode
 from netpol_gen.readers.conntrack_times import UNKNOWN_TIME
-from netpol_gen.readers.conntrack_words import Addresses
 from netpol_gen.readers.files import Input, Stream
 from netpol_gen.readers.rows import MAX_PLACES, Window
 from netpol_gen.readers.vpc import PLACE_BITS, Options

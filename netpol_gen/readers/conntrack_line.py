@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from netpol_gen.flowtable import Reason
+from netpol_gen.readers.conntrack_addresses import NO_ADDRESS, Addresses
 from netpol_gen.readers.conntrack_meaning import (
     ICMP_NUMBERS,
     PROTOCOL_NUMBERS,
@@ -23,7 +24,6 @@ from netpol_gen.readers.conntrack_meaning import (
     meaning,
 )
 from netpol_gen.readers.conntrack_times import DESTROY, LAST_SECOND, NS, QUARTER, UNKNOWN_TIME, WIDEST_ZONE
-from netpol_gen.readers.conntrack_words import NO_ADDRESS, Addresses
 
 LONGEST = 16 * 1024
 """Bytes of an entry; conntrack writes some three hundred."""

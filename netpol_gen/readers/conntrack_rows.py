@@ -17,10 +17,11 @@ import numpy as np
 
 from netpol_gen.flowtable import Reason
 from netpol_gen.model import Signal
+from netpol_gen.readers.conntrack_addresses import LOOPBACK, MULTICAST, NOWHERE, Addresses
 from netpol_gen.readers.conntrack_meaning import EPHEMERAL_FROM, UNKNOWN_CLIENT
 from netpol_gen.readers.conntrack_text import COLUMNS, Entries
 from netpol_gen.readers.conntrack_times import NS, UNKNOWN_TIME
-from netpol_gen.readers.conntrack_words import FIRST_OTHER, Addresses, Int, Mask, Word
+from netpol_gen.readers.conntrack_words import Int, Mask, Word
 from netpol_gen.readers.rows import SKETCH, Window
 
 if TYPE_CHECKING:
@@ -247,8 +248,8 @@ def ranks(word: Word) -> Int:
 def unfit(entries: Entries, addresses: Addresses, window: Window) -> Iterator[tuple[Reason, Mask]]:
     """Which entries are no evidence, and why; an entry may come up more than once."""
     ends = (entries.client, entries.dialled, entries.server)
-    kinds = [_kinds(codes, addresses) for codes in ends]
-    for reason, kind in ((Reason.LOOPBACK, _LOOPBACK), (Reason.NO_ENDPOINT, _NOWHERE), (Reason.MULTICAST, _MULTICAST)):
+    kinds = [addresses.kinds(codes) for codes in ends]
+    for reason, kind in ((Reason.LOOPBACK, LOOPBACK), (Reason.NO_ENDPOINT, NOWHERE), (Reason.MULTICAST, MULTICAST)):
         yield reason, (kinds[0] == kind) | (kinds[1] == kind) | (kinds[2] == kind)
     yield Reason.BAD_FIELD, (entries.dialled_port == 0) | (entries.server_port == 0)
     if window:
@@ -259,28 +260,3 @@ def unfit(entries: Entries, addresses: Addresses, window: Window) -> Iterator[tu
         if window.until is not None:
             out |= (entries.first >= window.until) & (entries.first != UNKNOWN_TIME)
         yield Reason.OUT_OF_WINDOW, out
-
-
-_PARTY, _LOOPBACK, _NOWHERE, _MULTICAST = range(4)
-
-
-def _kinds(codes: Int, addresses: Addresses) -> Int:
-    """What each address is. Unicast 169.254.0.0/16 is a party: node-local DNS and metadata services live there."""
-    kinds = np.zeros(len(codes), dtype=np.int64)
-    kinds[codes >> 24 == 127] = _LOOPBACK
-    kinds[codes == 0] = _NOWHERE
-    kinds[(codes >> 28 == 14) | (codes == 0xFFFFFFFF)] = _MULTICAST
-    other = np.flatnonzero(codes >= FIRST_OTHER)
-    if len(other):
-        distinct, inverse = np.unique(codes[other], return_inverse=True)
-        kinds[other] = np.array([_other_kind(addresses.text(code)) for code in distinct.tolist()])[inverse]
-    return kinds
-
-
-def _other_kind(text: str) -> int:
-    if text == "::1":
-        return _LOOPBACK
-    if text == "::":
-        return _NOWHERE
-    first = int(text.split(":", 1)[0] or "0", 16)
-    return _MULTICAST if first >= 0xFF00 or first & 0xFFC0 == 0xFE80 else _PARTY

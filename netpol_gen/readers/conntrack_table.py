@@ -9,9 +9,10 @@ import numpy as np
 
 from netpol_gen.flowtable import schema
 from netpol_gen.model import DirectionEvidence, ObservedVerdict
+from netpol_gen.readers.conntrack_addresses import Addresses
 from netpol_gen.readers.conntrack_meaning import L4
 from netpol_gen.readers.conntrack_rows import HASH_BITS, NO_HOUR, Conversations
-from netpol_gen.readers.conntrack_words import Addresses, Int, Mask
+from netpol_gen.readers.conntrack_words import Int, Mask
 from netpol_gen.readers.rows import SKETCH
 from netpol_gen.readers.vpc import PLACE_BITS
 from netpol_gen.readers.vpc_table import ordered

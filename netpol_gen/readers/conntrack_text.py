@@ -13,6 +13,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from netpol_gen.readers import conntrack_times
+from netpol_gen.readers.conntrack_addresses import NO_ADDRESS, Addresses
 from netpol_gen.readers.conntrack_meaning import (
     ASSURED_STRIDE,
     L4,
@@ -25,9 +26,7 @@ from netpol_gen.readers.conntrack_meaning import (
 )
 from netpol_gen.readers.conntrack_times import LAST_SECOND, NS, UNKNOWN_TIME
 from netpol_gen.readers.conntrack_words import (
-    NO_ADDRESS,
     PAD,
-    Addresses,
     Field,
     Int,
     Mask,
@@ -277,7 +276,7 @@ class _Span:
         return (length == other.end - other.begin) & self.field.same(other.field, length)
 
     def codes(self, text: Text, known: Addresses) -> Int:
-        return text.addresses(self.field, self.begin, self.end, known)
+        return known.codes(text, self.field, self.begin, self.end)
 
     def codes_like(self, other: _Span, codes: Int, text: Text, known: Addresses) -> Int:
         """The same, with the codes of the other end at hand: without translation the text is the same."""

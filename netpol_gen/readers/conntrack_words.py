@@ -5,8 +5,7 @@ Little-endian words throughout: the first byte of a text is the lowest of its wo
 
 from __future__ import annotations
 
-import ipaddress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,12 +16,6 @@ Mask = NDArray[np.bool_]
 
 PAD = 64
 """Newlines before and after a block, so that words near its ends can be taken without a look at the bounds."""
-FIRST_OTHER = 1 << 32
-"""Codes of addresses from here on are not IPv4."""
-NO_ADDRESS = -1
-_LONGEST = 45
-"""Characters of the longest address text (an IPv4-mapped one in full)."""
-
 _ZEROS = np.uint64(0x3030303030303030)
 _CARRY = np.uint64(0x7676767676767676)
 _HIGH = np.uint64(0x8080808080808080)
@@ -31,9 +24,6 @@ _BYTE = np.uint64(8)
 _THREE = np.uint64(3)
 _ALL = np.uint64(64)
 _LOW = np.uint64(0xFF)
-_MULTIPLIERS = tuple(
-    np.uint64(m) for m in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB, 0xD6E8FEB86659FD93)
-)
 
 
 def word(text: bytes) -> np.uint64:
@@ -44,56 +34,6 @@ def word(text: bytes) -> np.uint64:
 def low_bytes(count: int) -> np.uint64:
     """A mask of that many bytes."""
     return np.uint64((1 << 8 * count) - 1)
-
-
-@dataclass(slots=True)
-class Addresses:
-    """Codes of addresses, and back: an IPv4 address is its own value, any other gets the next number."""
-
-    _codes: dict[bytes, int] = field(default_factory=dict)
-    _by_value: dict[str, int] = field(default_factory=dict)
-    _texts: list[str] = field(default_factory=list)
-    _values: list[int] = field(default_factory=list)
-    """64 bits that depend on the address alone, not on its code."""
-
-    def code(self, text: bytes) -> int:
-        """The code of an address as written; `NO_ADDRESS` for what is none."""
-        known = self._codes.get(text)
-        if known is None:
-            known = self._new(text)
-            if known != NO_ADDRESS:
-                # What is no address is not remembered: garbage has no bound.
-                self._codes[text] = known
-        return known
-
-    def _new(self, text: bytes) -> int:
-        try:
-            address = ipaddress.ip_address(text.decode("ascii").partition("%")[0])
-        except ValueError:
-            return NO_ADDRESS
-        mapped = address if isinstance(address, ipaddress.IPv4Address) else address.ipv4_mapped
-        if mapped is not None:
-            return int(mapped)
-        value = str(address)
-        if value not in self._by_value:
-            self._by_value[value] = FIRST_OTHER + len(self._texts)
-            self._texts.append(value)
-            self._values.append((int(address) ^ int(address) >> 64) & (2**64 - 1))
-        return self._by_value[value]
-
-    def values(self, codes: Int) -> Word:
-        """A word for each code that does not depend on the order in which addresses were met."""
-        out = codes.astype(np.uint64)
-        other = np.flatnonzero(codes >= FIRST_OTHER)
-        if len(other):
-            out[other] = np.array(self._values, dtype=np.uint64)[codes[other] - FIRST_OTHER]
-        return out
-
-    def text(self, code: int) -> str:
-        """Canonical text of a code."""
-        if code >= FIRST_OTHER:
-            return self._texts[code - FIRST_OTHER]
-        return f"{code >> 24}.{code >> 16 & 255}.{code >> 8 & 255}.{code & 255}"
 
 
 @dataclass(slots=True)
@@ -208,34 +148,9 @@ class Text:
         window = self._fields[equals - 7].view("<u8").reshape(-1, 3)
         return Field(*np.ascontiguousarray(window.T))
 
-    def addresses(self, field: Field, begin: Int, end: Int, known: Addresses) -> Int:
-        """Codes of the addresses that are the whole of each value, from `begin` to `end`."""
-        codes, ok = field.ipv4(end - begin)
-        if not ok.all():
-            other = np.flatnonzero(~ok)
-            codes[other] = self._by_text(begin[other], end[other], known)
-        return codes
-
-    def _by_text(self, begin: Int, end: Int, known: Addresses) -> Int:
-        """Addresses in any form, each distinct text looked at once."""
-        codes = np.full(len(begin), NO_ADDRESS, dtype=np.int64)
-        fits = np.flatnonzero((end > begin) & (end - begin <= _LONGEST))
-        if not len(fits):
-            return codes
-        begin, end = begin[fits], end[fits]
-        words = self._spans(begin, end)
-        _, first, inverse = np.unique(_hash(words), return_index=True, return_inverse=True)
-        of_text = np.array([known.code(self.data[begin[i] : end[i]]) for i in first.tolist()], dtype=np.int64)
-        found = of_text[inverse]
-        # Two texts with one hash: the second is looked up by itself.
-        for i in np.flatnonzero((words != words[:, first[inverse]]).any(axis=0)).tolist():
-            found[i] = known.code(self.data[begin[i] : end[i]])
-        codes[fits] = found
-        return codes
-
-    def _spans(self, begin: Int, end: Int) -> Word:
-        """The bytes of each span as words, what lies behind it set to zero: a row per word, a column per span."""
-        out = np.zeros((-(-_LONGEST // 8), len(begin)), dtype=np.uint64)
+    def spans(self, begin: Int, end: Int, longest: int) -> Word:
+        """The bytes of each span as words, what lies behind it zero: a row per word, a column per span."""
+        out = np.zeros((-(-longest // 8), len(begin)), dtype=np.uint64)
         for i in range(len(out)):
             inside = np.clip(end - begin - 8 * i, 0, 8)
             some = np.flatnonzero(inside)
@@ -264,11 +179,3 @@ def count_digits(words: Word) -> Word:
     below = np.bitwise_count((other & (~other + _ONE)) - _ONE).astype(np.uint64)
     count: Word = below >> np.uint64(3)
     return count
-
-
-def _hash(words: Word) -> Word:
-    out = np.zeros(words.shape[1], dtype=np.uint64)
-    for i, row in enumerate(words):
-        out = (out ^ row) * _MULTIPLIERS[i % len(_MULTIPLIERS)]
-        out ^= out >> np.uint64(29)
-    return out

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from xml.parsers import expat
 
 from netpol_gen.flowtable import Reason
+from netpol_gen.readers.conntrack_addresses import Addresses
 from netpol_gen.readers.conntrack_line import LONGEST, Aside, Fields, MalformedError, Outcome, Tuple, finish
 from netpol_gen.readers.conntrack_times import DESTROY
-from netpol_gen.readers.conntrack_words import Addresses
 
 _BEGIN = re.compile(rb"<flow[\s>]")
 _END = b"</flow>"

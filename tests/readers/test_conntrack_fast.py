@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from netpol_gen.readers.conntrack_addresses import Addresses
 from netpol_gen.readers.conntrack_line import Aside, read_line
 from netpol_gen.readers.conntrack_meaning import L4, STATES, Answer, meaning, table
 from netpol_gen.readers.conntrack_rows import Conversations, Folder, _grouped
 from netpol_gen.readers.conntrack_text import COLUMNS, decode
-from netpol_gen.readers.conntrack_words import Addresses, Text, count_digits, number
+from netpol_gen.readers.conntrack_words import Text, count_digits, number
 
 LAB = Path(__file__).parent / "conntrack"
 
@@ -127,7 +128,8 @@ def test_addresses(texts):
     ends = np.array([at + 1 + len(each) for at, each in zip(equals.tolist(), texts, strict=True)])
     known = Addresses()
     with np.errstate(over="ignore"):
-        codes = text.addresses(text.field(equals), equals + 1, ends, known).tolist()
+        codes = known.codes(text, text.field(equals), equals + 1, ends).tolist()
+        assert known.codes(text, text.field(equals), equals + 1, ends).tolist() == codes
     assert [None if code < 0 else known.text(code) for code in codes] == [_canonical(each) for each in texts]
 
 
