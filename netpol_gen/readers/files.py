@@ -312,7 +312,7 @@ class Stream:
                 piece, skipping = piece[at:], False
             at = piece.rfind(b"\n") + 1
             if at and have + at >= self._block // 2:
-                yield self._whole(b"".join((*tail, piece[:at])))
+                yield self._whole(b"".join((*tail, memoryview(piece)[:at])))
                 tail, have = ([piece[at:]], len(piece) - at) if at < len(piece) else ([], 0)
             else:
                 tail.append(piece)

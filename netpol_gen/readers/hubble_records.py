@@ -67,9 +67,10 @@ class Layer7(Struct, gc=False):
 class Flow(Struct, gc=False):
     """What is read of a flow. Endpoints stay raw: the same few come again and again, and are known by their bytes."""
 
+    # In the order in which they come: the decoder looks for the next field first.
     time: str = ""
     verdict: Word = None
-    drop_reason_desc: Word = None
+    drop_reason: Word = None
     ip: Addresses | None = field(default=None, name="IP")
     l4: Layer4 | None = None
     source: Raw = ABSENT
@@ -85,8 +86,8 @@ class Flow(Struct, gc=False):
     destination_service: Raw = ABSENT
     trace_observation_point: Word = None
     trace_reason: Word = None
+    drop_reason_desc: Word = None
     is_reply: bool | None = None
-    drop_reason: Word = None
     aggregate: Raw = ABSENT
 
 

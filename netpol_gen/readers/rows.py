@@ -345,6 +345,7 @@ class Rows:
 
     def finish(self) -> Partial:
         """Hand everything over; the object is spent then."""
+        self.memo.clear()
         self.compact()
         self._close_share()
         for row in self.rows.values():

@@ -16,6 +16,7 @@ from netpol_gen.errors import InputError, InvariantError, printable
 from netpol_gen.flowtable import Flows, Ledger, Reason, schema
 from netpol_gen.model import DirectionEvidence
 from netpol_gen.readers import sketch
+from netpol_gen.readers.columns import column
 from netpol_gen.readers.merge import End, same_connection, unify
 from netpol_gen.readers.rows import (
     EVIDENCE_SHIFT,
@@ -175,15 +176,7 @@ def _table(merged: Merged, names: Mapping[str, set[str]]) -> pa.Table:
             for i, end in zip(order, chosen, strict=True)
         ]
     wanted = schema()
-    return pa.Table.from_arrays([_array(columns.pop(each.name), each.type) for each in wanted], schema=wanted)
-
-
-def _array(values: list[Any], kind: pa.DataType) -> pa.Array:
-    import pyarrow as pa  # noqa: PLC0415
-
-    if pa.types.is_timestamp(kind):
-        return pa.array(values, pa.int64()).cast(kind)
-    return pa.array(values, kind)
+    return pa.Table.from_arrays([column(columns.pop(each.name), each.type) for each in wanted], schema=wanted)
 
 
 def _order(keys: list[Key], rows: list[Row], hours: list[tuple[int, ...]], merged: Merged) -> Any:
@@ -223,10 +216,16 @@ def _seen(
         "bytes": [extra.bytes if extra else None for extra in extras],
         "packets": [extra.packets if extra else None for extra in extras],
         "dst_service": [min(extra.services) if extra and extra.services else None for extra in extras],
-        # `kind-worker` of `default/kind-worker`: the cluster's name is no part of a node's.
-        "nodes": [sorted({node.rpartition("/")[2] for node in row.nodes} - {""}) for row in chosen],
+        "nodes": [_nodes(row.nodes) for row in chosen],
         "sample": [f"{files[row.line >> LINE_BITS]}:{row.line & LINE_MASK}" for row in chosen],
     }
+
+
+def _nodes(names: tuple[str, ...]) -> list[str]:
+    """`kind-worker` of `default/kind-worker`: the cluster's name is no part of a node's."""
+    if len(names) == 1:
+        return [names[0].rpartition("/")[2]]
+    return sorted({name.rpartition("/")[2] for name in names} - {""})
 
 
 def _evidence(bits: int) -> str | None:

@@ -177,6 +177,7 @@ BAD = {
     "time of another age": (compact(wrapped(flow(time="1815-12-10T00:00:00Z"))), "BAD_FIELD"),
     "verdict is a list": (compact(wrapped(flow(verdict=[1]))), "BAD_FIELD"),
     "is_reply is text": (compact(wrapped(flow(is_reply="perhaps"))), "BAD_FIELD"),
+    "port and address": (compact(wrapped(flow(l4=tcp(0, 0), IP={"source": "x", "destination": "y"}))), "BAD_FIELD"),
     "address is a number": (compact(wrapped(flow(IP={"source": 1}))), "BAD_FIELD"),
 }
 

@@ -1,0 +1,56 @@
+"""Arrow columns from Python lists, through buffers made at their final size.
+
+`pyarrow.array` would do, but its first call on a list imports pandas (half a second and 45 MB that a run may not need
+otherwise), casts to timestamps load Arrow's compute kernels (40 MB), and its builders grow by doubling and copying.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_LIMIT = 1 << 31
+"""Offsets of Arrow's `string` are 32 bits."""
+
+
+def column(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
+    """One column: strings, whole numbers, timestamps (as whole numbers), lists of strings or whole numbers."""
+    import pyarrow as pa  # noqa: PLC0415 - half a second that `--help` must not pay
+
+    if pa.types.is_list(kind):
+        offsets = _buffer(np.cumsum([0, *map(len, values)]), np.int32)
+        inner = column(list(chain.from_iterable(values)), kind.value_type)
+        return pa.Array.from_buffers(kind, len(values), [None, offsets], children=[inner])
+    known = _known(values)
+    if pa.types.is_string(kind):
+        encoded = {value: value.encode() for value in set(values) if value is not None}
+        pieces = [b"" if value is None else encoded[value] for value in values]
+        ends = np.cumsum([0, *map(len, pieces)])
+        if ends[-1] >= _LIMIT:
+            return pa.array(values, kind)
+        buffers = [known, _buffer(ends, np.int32), pa.py_buffer(b"".join(pieces))]
+        return pa.Array.from_buffers(kind, len(values), buffers)
+    width = np.int32 if pa.types.is_int32(kind) else np.int64
+    numbers = np.array([0 if value is None else value for value in values], dtype=width)
+    return pa.Array.from_buffers(kind, len(values), [known, _buffer(numbers, width)])
+
+
+def _known(values: Sequence[Any]) -> pa.Buffer | None:
+    """A bit for each value that is not None; nothing where all are known."""
+    import pyarrow as pa  # noqa: PLC0415
+
+    if None not in values:
+        return None
+    return pa.py_buffer(np.packbits([value is not None for value in values], bitorder="little").tobytes())
+
+
+def _buffer(numbers: np.ndarray, width: type[np.int32 | np.int64]) -> pa.Buffer:
+    import pyarrow as pa  # noqa: PLC0415
+
+    return pa.py_buffer(np.ascontiguousarray(numbers, dtype=width))
