@@ -10,7 +10,7 @@ newest_edge, quiet_hours, lossy_hours, lost, estimate |
 | lines[].estimate | seen, bins, once, twice, periodic, unseen, low, high (95 %), next_bin, completeness, moved,
 rebinned (bin_hours, bins, unseen), not_estimable (a sentence or empty); numbers are null where it is not empty |
 | jobs | workload, schedule, exercise, due, runs, edges, next_due, note |
-| losses | node (empty: not named), events, hours, stages, workloads that it touches |
+| losses | node (empty: not named), events, hours (hour, stage, events), workloads that it touches |
 | silent_nodes, unseen | kind, name, note |
 | blind_spots | sentences by source |
 | set_aside | records set aside for reasons that may hide an edge |

@@ -6,16 +6,19 @@ import json
 import random
 import xml.etree.ElementTree as ET
 from dataclasses import replace
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from netpol_gen.cli.main import app
 from netpol_gen.config import Config
 from netpol_gen.coverage import COLUMNS, Coverage, Estimate, Exercise, Line, State, measure, parse_level
 from netpol_gen.coverage.state import Facts, judge
 from netpol_gen.edges import Edges, find_edges
-from netpol_gen.errors import OptionError
+from netpol_gen.errors import NetpolGenError, OptionError
 from netpol_gen.flowtable import Reason
 from netpol_gen.inventory import Inventory
 from netpol_gen.inventory.objects import Controller
@@ -356,3 +359,24 @@ class TestOutput:
         held = with_controllers(Controller(Workload("shop", "CronJob", "x"), None, (), schedule="\x1b[31m\n* * *"))
         text = coverage_text(cover(call(WEB, API, 8080, *always(2)), inventory=held))
         assert "\x1b" not in text
+
+
+def run_cli(*arguments: str) -> tuple[int, str]:
+    result = CliRunner().invoke(app, ["coverage", *arguments])
+    if isinstance(result.exception, NetpolGenError):
+        return result.exception.exit_code, result.stdout
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result.exit_code, result.stdout
+
+
+class TestCommand:
+    def test_gate_and_plot(self, repository: Path, tmp_path: Path):
+        sample = repository / "sample-flows" / "payments"
+        given = [str(sample / "flows.jsonl"), "-i", str(sample / "inventory.yaml")]
+        code, text = run_cli(*given, "--plot", str(tmp_path / "curve.svg"))
+        assert (code, text.startswith("window: 2026-11-19T09:01:07Z")) == (0, True)
+        assert (tmp_path / "curve.svg").read_text().startswith("<svg ")
+        assert run_cli(*given, "--require", "learning")[0] == 0
+        code, text = run_cli(*given, "--require", "stable", "-o", "json")
+        assert (code, json.loads(text)["lines"][0]["state"]) == (1, "Learning")
+        assert run_cli(*given, "--require", "certain")[0] == 2

@@ -192,6 +192,7 @@ class TestAllowed:
             (ingress("matchLabels: {app: api}", "{ports: [{protocol: UDP, port: 8080}]}"), Allowed.CLOSED),
             (ingress("matchLabels: {app: api}", "{ports: [{port: 8000, endPort: 9000}]}"), Allowed.ADMITTED),
             (ingress("", "{ports: [{protocol: TCP}]}"), Allowed.ADMITTED),
+            (ingress("", "{ports: [{protocol: UDP}]}"), Allowed.CLOSED),
             ("---\nspec: {podSelector: {}, policyTypes: [Egress]}\n", Allowed.OPEN),
         ],
     )
