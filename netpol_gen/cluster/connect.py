@@ -18,6 +18,7 @@ import yaml
 from kubernetes.client import ApiClient, Configuration
 from kubernetes.config import ConfigException, kube_config, load_incluster_config
 
+from netpol_gen.cluster.kinds import KINDS
 from netpol_gen.errors import InputError, OptionError, Place, printable
 
 DEFAULT_NAMESPACE = "default"
@@ -126,6 +127,8 @@ def _impersonation(user: Mapping[str, Any]) -> dict[str, str]:
 def _connection(configuration: Any, headers: Mapping[str, str], namespace: str) -> Connection:
     # The client's own retries know nothing of Retry-After budgets; `netpol_gen.cluster.http` does it.
     configuration.retries = False
+    # A watch holds one connection per list.
+    configuration.connection_pool_maxsize = 2 * len(KINDS)
     pool = ApiClient(configuration=configuration).rest_client.pool_manager
     known = bool(configuration.api_key or configuration.cert_file)
     agent = {"User-Agent": "netpol-gen", "Accept": "application/json", **headers}

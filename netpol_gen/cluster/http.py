@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlencode
 
 import urllib3
@@ -58,6 +58,12 @@ class Api:
     def close(self) -> None:
         """Close idle connections."""
         self.connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def get(self, path: str, query: Mapping[str, str | int] | None = None) -> Reply:
         """An answer with any status below 500, retried within bounds while the server is overloaded or unreachable.

@@ -153,6 +153,8 @@ class Watcher:
             if response.status != 200:
                 return f"status {response.status}"
             self._response, self.connected = response, True
+            if self.stop.is_set():
+                return ""
             self.clock.set(response.headers.get("Date"))
             self.heard = self._opened = time.monotonic()
             for event in _events(response):

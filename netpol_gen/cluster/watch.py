@@ -128,7 +128,9 @@ def watch(
     recorder = Recorder(History.read(path))
     clock = Clock(taken.taken_at)
     events: queue.SimpleQueue[Event] = queue.SimpleQueue()
-    watchers = [Watcher(api, point, clock, events, stop, tell, limit, taken.taken_at) for point in taken.points]
+    # One that stops waiting when told to, even between two tries.
+    patient = Api(api.access, pause=stop.wait)
+    watchers = [Watcher(patient, point, clock, events, stop, tell, limit, taken.taken_at) for point in taken.points]
     threads = [threading.Thread(target=w.run, name=w.point.path, daemon=True) for w in watchers]
     for thread in threads:
         thread.start()
@@ -139,7 +141,8 @@ def watch(
         for watcher in watchers:
             watcher.interrupt()
         for thread in threads:
-            thread.join(2.0)
+            thread.join(5.0)
+        patient.close()
 
 
 def _standing(taken: Snapshot) -> dict[str, str]:
