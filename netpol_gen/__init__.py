@@ -1,39 +1,76 @@
 """From the traffic a Kubernetes cluster really carries to network policies that people dare to enforce.
 
-The public API is what `__all__` names; see `netpol_gen.api`. Nothing heavy is imported before it is used.
+The public API is what `__all__` names; docs/api.md describes it. Nothing heavy is imported before it is used.
 """
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from netpol_gen.api import edges, generate, read_flows, read_inventory, read_policies, summary, to_yaml
+    from netpol_gen import plots
+    from netpol_gen.api import (
+        coverage,
+        edges,
+        find_edges,
+        generate,
+        lint,
+        ports,
+        read_flows,
+        read_inventory,
+        read_policies,
+        summary,
+        to_yaml,
+    )
     from netpol_gen.config import Config
     from netpol_gen.inventory import Inventory
+    from netpol_gen.review import diff, evaluate, measure_coverage, report, verify
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Config",
     "Inventory",
+    "coverage",
+    "diff",
     "edges",
+    "evaluate",
+    "find_edges",
     "generate",
+    "lint",
+    "measure_coverage",
+    "plots",
+    "ports",
     "read_flows",
     "read_inventory",
     "read_policies",
+    "report",
     "summary",
     "to_yaml",
+    "verify",
 ]
 
-_HOME = {"Config": "netpol_gen.config", "Inventory": "netpol_gen.inventory"}
+_HOME = {
+    "Config": "netpol_gen.config",
+    "Inventory": "netpol_gen.inventory",
+    "diff": "netpol_gen.review",
+    "evaluate": "netpol_gen.review",
+    "measure_coverage": "netpol_gen.review",
+    "report": "netpol_gen.review",
+    "verify": "netpol_gen.review",
+}
+_MODULES = frozenset({"plots"})
 
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used (PEP 562): `import netpol_gen` loads neither pandas nor Arrow."""
     if name not in __all__:
         raise AttributeError(f"module 'netpol_gen' has no attribute {name!r}")
+    if name in _MODULES:
+        return import_module(f"netpol_gen.{name}")
     value = getattr(import_module(_HOME.get(name, "netpol_gen.api")), name)
     globals()[name] = value
     return value
@@ -42,3 +79,15 @@ def __getattr__(name: str) -> Any:
 def __dir__() -> list[str]:
     """What there is to use."""
     return sorted(__all__)
+
+
+class _Package(ModuleType):
+    """This package. Some public functions have the name of the module behind them; the function keeps the name."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        """Importing `netpol_gen.edges` for the first time would otherwise put the module in the place of `edges`."""
+        if not (isinstance(value, ModuleType) and name in __all__ and name not in _MODULES):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

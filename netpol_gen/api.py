@@ -96,8 +96,11 @@ def frame_to_flows(frame: pd.DataFrame) -> Flows:
     wanted = schema()
     if missing := [name for name in wanted.names if name not in frame.columns]:
         raise InputError(f"column {missing[0]} is missing", Place("flows"))
+    bare = frame[wanted.names]
+    # Arrow would write the attributes into the schema, and warns of keys that JSON does not have.
+    bare.attrs = {}
     try:
-        table = pa.Table.from_pandas(frame[wanted.names], schema=wanted, preserve_index=False)
+        table = pa.Table.from_pandas(bare, schema=wanted, preserve_index=False)
     except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError) as error:
         raise InputError(f"values do not fit the flow table: {error}", Place("flows")) from None
     table = table.replace_schema_metadata(None)

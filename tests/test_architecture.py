@@ -60,10 +60,15 @@ LAYERS: tuple[Layer, ...] = (
     ),
     # The only place where what was written and what was judged meet, as values.
     layer("planning", "plan", "ground reading knowing writing judging", "pandas"),
-    layer("showing", "report emit", "ground reading knowing writing judging planning", "jinja2 markupsafe yaml"),
+    layer(
+        "showing",
+        "report emit plots",
+        "ground reading knowing writing judging planning",
+        "jinja2 markupsafe yaml numpy matplotlib",
+    ),
     layer(
         "whole",
-        "pipeline api",
+        "pipeline api review",
         "ground reading knowing writing judging planning showing",
         "numpy pandas pyarrow",
     ),

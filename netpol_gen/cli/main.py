@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from netpol_gen import __version__
-from netpol_gen.cli import coverage, flows, generate, judge, lint, ports, snapshot
+from netpol_gen.cli import coverage, flows, generate, judge, lint, ports, report, snapshot
 from netpol_gen.cli.output import say
 from netpol_gen.errors import NetpolGenError, printable
 
@@ -52,6 +52,7 @@ app.command("diff")(judge.diff)
 app.command("coverage")(coverage.coverage)
 app.command("lint")(lint.lint)
 app.command("ports")(ports.ports)
+app.command("report")(report.report)
 app.command("snapshot")(snapshot.snapshot)
 
 

@@ -85,8 +85,8 @@ const EDGE_TABLE = [
   { name: "port", sort: (e) => value(e, "port"), show: (e) => value(e, "protocol") + " " + value(e, "port"), cls: "nowrap" },
   { name: "state", sort: (e) => DATA.statuses[value(e, "status")] + edgeState(e), show: (e) => stateCell(e) },
   { name: "flows", num: true, sort: (e) => value(e, "flows"), show: (e) => number(value(e, "flows")) },
-  { name: "first seen", sort: (e) => value(e, "first"), show: (e) => when(value(e, "first")), cls: "nowrap" },
-  { name: "last seen", sort: (e) => value(e, "last"), show: (e) => when(value(e, "last")), cls: "nowrap" },
+  { name: "first seen", sort: (e) => value(e, "first"), show: (e) => when(value(e, "first")), cls: "when" },
+  { name: "last seen", sort: (e) => value(e, "last"), show: (e) => when(value(e, "last")), cls: "when" },
   { name: "evidence", sort: (e) => value(e, "strong") + value(e, "direction"), show: (e) => evidence(e) },
 ];
 function nameList(e) { return value(e, "names").length ? el("div", { class: "dim" }, value(e, "names").join(", ")) : null; }
@@ -128,15 +128,14 @@ function showPorts() {
     text: (r) => [label(r), r[P.protocol] + " " + r[P.port], r[P.name], r[P.service].join(" "), r[P.marks].join(" "), r[P.allowed], r[P.clients].map((c) => (typeof c === "number" ? partyName(c) : c)).join(" ")].join(" "),
     columns: [
       { name: "workload", head: true, sort: (r) => label(r), show: (r) => partyLink(r[P.workload]) },
-      { name: "port", sort: (r) => r[P.port], show: (r) => r[P.protocol] + " " + r[P.port], cls: "nowrap" },
-      { name: "name", sort: (r) => r[P.name], show: (r) => r[P.name] },
+      { name: "port", sort: (r) => r[P.port], show: (r) => [r[P.protocol] + " " + r[P.port], r[P.name] ? el("div", { class: "dim" }, r[P.name]) : null], cls: "nowrap" },
       { name: "declared", sort: (r) => r[P.declared], show: (r) => r[P.declared] },
       { name: "Service", sort: (r) => r[P.service].join(), show: (r) => r[P.service].map((x) => el("div", {}, x)) },
       { name: "clients", sort: (r) => r[P.clients].length, show: clients },
       { name: "flows", num: true, sort: (r) => r[P.flows], show: (r) => (r[P.flows] ? number(r[P.flows]) : r[P.seen] === "unknown" ? "unknown" : "") },
-      { name: "last seen", sort: (r) => r[P.last], show: (r) => when(r[P.last]), cls: "nowrap" },
+      { name: "last seen", sort: (r) => r[P.last], show: (r) => when(r[P.last]), cls: "when" },
       { name: "allowed", sort: (r) => r[P.allowed], show: (r) => r[P.allowed] },
-      { name: "marks", sort: (r) => r[P.marks].join(), show: (r) => r[P.marks].map((m) => el("div", {}, tag("warning", m))) },
+      { name: "marks", sort: (r) => r[P.marks].join(), show: (r) => r[P.marks].map((m) => el("div", { class: "mark" }, m)), cls: "marks" },
     ],
   });
   function refresh() {
@@ -238,7 +237,7 @@ function showReview() {
       { name: "peers", sort: (r) => r.rule.peers.join(), show: (r) => peerList(r.rule.peers), cls: "wide" },
       { name: "ports", sort: (r) => r.rule.ports.join(), show: (r) => r.rule.ports.map((p) => el("div", { class: "nowrap" }, p)) },
       { name: "flows", num: true, sort: (r) => r.flows, show: (r) => (r.flows ? number(r.flows) : "none seen") },
-      { name: "last seen", sort: (r) => r.last, show: (r) => when(r.last), cls: "nowrap" },
+      { name: "last seen", sort: (r) => r.last, show: (r) => when(r.last), cls: "when" },
       { name: "business need", sort: (r) => r.need, show: (r) => r.need },
       { name: "reviewed by", show: () => "", cls: "blank" },
     ],

@@ -1,4 +1,4 @@
-"""What policies allow between any two parties of the page, as run-length coded rows; and where that exceeds what was seen.
+"""What policies allow between any two parties, as run-length coded rows, and where that exceeds what was seen.
 
 A cell's value numbers an entry of `texts`: `(certain, possible)` connection sets as text. Value 0 is "nothing".
 """
@@ -104,9 +104,7 @@ def run_lengths(values: Iterable[int]) -> list[int]:
 class _Outer:
     """Whether ranges admit an address of a class. Workloads without policies share one tuple of ranges."""
 
-    def __init__(
-        self, classes: Mapping[ExternalKind, AddressSet], connectivity: Connectivity, texts: Texts
-    ) -> None:
+    def __init__(self, classes: Mapping[ExternalKind, AddressSet], connectivity: Connectivity, texts: Texts) -> None:
         self._classes = classes
         self._connectivity = connectivity
         self._texts = texts

@@ -169,9 +169,8 @@ def _port(row: PortRow, parties: Parties) -> list[Any]:
 def findings(material: Material) -> list[list[str]]:
     """Id, severity, subject, message, fix, place, and why it does not count: lint, diagnostics and open directions."""
     order = {s: i for i, s in enumerate((Severity.ERROR, Severity.WARNING, Severity.INFO))}
-    rows = [
-        (order[d.severity], d.code, str(d.severity), d.subject, d.message, "", "", "") for d in material.plan.diagnostics
-    ]
+    notes = material.plan.diagnostics
+    rows = [(order[d.severity], d.code, str(d.severity), d.subject, d.message, "", "", "") for d in notes]
     for f in material.lint.findings:
         place = str(f.place) if f.place.path else ""
         rows.append((order[f.severity], f.rule, str(f.severity), f.subject, f.message, f.fix, place, f.suppressed))

@@ -61,11 +61,10 @@ def flow_map(counts: Counts, outside: Iterable[str] = ()) -> Markup:
 
 
 def _folded(counts: Counts) -> dict[tuple[str, str], int]:
-    keep = [{n for n in _by_size(counts, side)[: _MOST + 1]} for side in (0, 1)]
+    keep = []
     for side in (0, 1):
         names = _by_size(counts, side)
-        if len(names) > _MOST:
-            keep[side] = set(names[: _MOST - 1])
+        keep.append(set(names if len(names) <= _MOST else names[: _MOST - 1]))
     out: dict[tuple[str, str], int] = {}
     for (src, dst), number in counts.items():
         key = (src if src in keep[0] else OTHERS, dst if dst in keep[1] else OTHERS)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 
 from netpol_gen.config import Config
 from netpol_gen.connectivity import Connectivity, connections
@@ -19,8 +18,8 @@ from netpol_gen.model import Edge
 from netpol_gen.plan import Plan
 from netpol_gen.policy import NetworkPolicy
 from netpol_gen.ports import PortInventory, collect
+from netpol_gen.readers.cards import blind_spots
 from netpol_gen.verify import replay
-
 
 TITLE = "Network policy report"
 
@@ -47,6 +46,7 @@ class Material:
     ports: PortInventory
     lint: LintReport
     title: str
+    notes: tuple[str, ...] = ()
 
 
 def gather(
@@ -55,7 +55,7 @@ def gather(
     *,
     title: str = TITLE,
     lint: LintSettings | None = None,
-    blind_spots: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    notes: Sequence[str] = (),
 ) -> Material:
     """Judge the policies of a plan, before and after.
 
@@ -64,7 +64,7 @@ def gather(
         config: the settings it was made with.
         title: the page's heading.
         lint: severities and suppressions of findings.
-        blind_spots: by source, what it cannot show.
+        notes: what the input says about itself, in sentences.
 
     """
     config = config or Config()
@@ -72,7 +72,7 @@ def gather(
     accepted = plan.edges.accepted
     seen = {**plan.edges.denied, **accepted}
     old = plan.existing
-    new = tuple(sorted((*(p for p in old if p.ref not in plan.replaces), *plan.policies), key=lambda p: p.ref))
+    new = in_force_after(plan)
     table = ConnectionTable()
     matching = config.cni.ipblock_matches_pods
     sides = []
@@ -95,8 +95,15 @@ def gather(
             tiers_new=known.tiers,
             ipblock_matches_pods=matching,
         ),
-        measure(plan.edges, config, blind_spots=blind_spots),
+        measure(plan.edges, config, blind_spots=blind_spots(plan.edges.sources)),
         collect(plan.edges, config, new),
         run(LintMaterial(policy_documents(new), known, plan.edges, config, lint or LintSettings())),
         title,
+        tuple(notes),
     )
+
+
+def in_force_after(plan: Plan) -> tuple[NetworkPolicy, ...]:
+    """Generated policies, and those in force that they neither stand in for nor overwrite by their name."""
+    gone = {*plan.replaces, *(p.ref for p in plan.policies)}
+    return tuple(sorted((*(p for p in plan.existing if p.ref not in gone), *plan.policies), key=lambda p: p.ref))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,7 +10,7 @@ from netpol_gen.coverage import Scope, State
 from netpol_gen.coverage.bins import iso, span
 from netpol_gen.diff import Change
 from netpol_gen.flowtable import Bucket
-from netpol_gen.model import External, Party, Workload
+from netpol_gen.model import Decision, External, Party, Workload
 from netpol_gen.report.coverage import estimate_sentences
 from netpol_gen.report.html.charts import Part, bar, curve
 from netpol_gen.report.html.flowmap import flow_map
@@ -33,6 +34,7 @@ def overview(material: Material) -> dict[str, Any]:
         "blind": [
             (text(source), [text(s) for s in sentences]) for source, sentences in material.coverage.blind_spots.items()
         ],
+        "notes": [text(note) for note in material.notes],
         "window": _window(material),
     }
 
@@ -46,14 +48,16 @@ def _window(material: Material) -> dict[str, str] | None:
 
 def _facts(material: Material) -> dict[str, Any]:
     plan = material.plan
+    accepted = plan.edges.accepted
+    decisions = Counter(v.decision for e, v in material.after.verdicts.items() if e in accepted)
     return {
         "policies": len(plan.policies),
         "namespaces": len({p.namespace for p in plan.policies}),
         "existing": len(plan.existing),
-        "edges": len(plan.replay.rows),
-        "allowed": len(plan.replay.allowed),
-        "denied": len(plan.replay.denied),
-        "unknown": len(plan.replay.unknown),
+        "edges": decisions.total(),
+        "allowed": decisions[Decision.ALLOW],
+        "denied": decisions[Decision.DENY],
+        "unknown": decisions[Decision.UNKNOWN],
         "denied_today": len(plan.edges.denied),
         "gaps": len(plan.gaps),
         "weak": sum(not r.evidence.strong for r in plan.replay.rows),

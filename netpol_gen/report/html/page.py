@@ -15,7 +15,6 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from netpol_gen import __version__
 from netpol_gen.emit import template_dir
 from netpol_gen.report.html.document import document
 from netpol_gen.report.html.material import Material
@@ -27,19 +26,26 @@ _STYLES = ("page.css", "views.css")
 _SCRIPTS = ("base.js", "tables.js", "matrix.js", "workload.js", "search.js", "main.js")
 
 
-def render(material: Material) -> str:
-    """The page as HTML text, ending with a newline. The same material gives the same bytes."""
+def render(material: Material, version: str = "") -> str:
+    """The page as HTML text, ending with a newline. The same material gives the same bytes.
+
+    `version` is the program's, for the foot of the page.
+    """
     data = json_data(document(material))
     style, script = _asset(_STYLES), _asset(_SCRIPTS)
-    page: str = _environment().get_template(TEMPLATE).render(
-        title=text(material.title),
-        version=__version__,
-        csp=content_security_policy(style, script),
-        style=Markup(style),  # noqa: S704 - our own file
-        script=Markup(script),  # noqa: S704 - our own file
-        data=Markup(data),  # noqa: S704 - escaped by json_data
-        digest=hashlib.sha256(data.encode()).hexdigest(),
-        **overview(material),
+    page: str = (
+        _environment()
+        .get_template(TEMPLATE)
+        .render(
+            title=text(material.title),
+            version=version,
+            csp=content_security_policy(style, script),
+            style=Markup(style),  # noqa: S704 - our own file
+            script=Markup(script),  # noqa: S704 - our own file
+            data=Markup(data),  # noqa: S704 - escaped by json_data
+            digest=hashlib.sha256(data.encode()).hexdigest(),
+            **overview(material),
+        )
     )
     return page
 

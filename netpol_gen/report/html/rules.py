@@ -39,7 +39,7 @@ def policy_json(policies: Iterable[NetworkPolicy], plan: Plan, edges: Mapping[Ed
             "selects": text(policy.pod_selector),
             "types": [str(d) for d in Direction if d in policy.policy_types],
             "rules": rules,
-            "yaml": render_policy(policy, plan.notes if ours else ()) if ours else _manifest(policy),
+            "yaml": render_policy(policy, plan.notes) if ours else _manifest(policy),
             "need": text(dict(policy.annotations).get(NEED, "")),
         }
         out.append({k: v for k, v in found.items() if v not in ("", [])})
