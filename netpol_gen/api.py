@@ -27,6 +27,7 @@ from netpol_gen.policy import NetworkPolicy
 if TYPE_CHECKING:
     import pandas as pd
 
+    from netpol_gen.coverage import Coverage
     from netpol_gen.edges import Edges
     from netpol_gen.inventory import Inventory
     from netpol_gen.lint import LintSettings
@@ -195,13 +196,21 @@ def coverage(
 ) -> pd.DataFrame:
     """How much was seen: one row for the whole, each namespace, each workload and direction.
 
-    Columns: `netpol_gen.coverage.COLUMNS`. `netpol_gen.coverage.measure` gives the same as values, with losses, jobs
-    and what no flow named.
+    Columns: `netpol_gen.coverage.COLUMNS`.
     """
-    from netpol_gen.coverage import measure
+    return measure_coverage(
+        find_edges(flows, inventory, _config(config, settings)), _config(config, settings)
+    ).to_frame()
 
-    config = _config(config, settings)
-    return measure(find_edges(flows, inventory, config), config).to_frame()
+
+def measure_coverage(edges: Edges, config: Config | None = None) -> Coverage:
+    """The same as a value, with what the sources of these edges cannot show, losses, jobs and what no flow named."""
+    from netpol_gen.coverage import measure
+    from netpol_gen.readers.cards import CARDS
+
+    used = [card for card in CARDS if card.source in edges.sources]
+    blind = {card.source: (f"looks at {card.sampling}", *card.unseen) for card in used}
+    return measure(edges, config, blind_spots=blind)
 
 
 def ports(

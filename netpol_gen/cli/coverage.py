@@ -72,13 +72,13 @@ def coverage(
         max_loss=max_loss,
     )
     from netpol_gen import api
-    from netpol_gen.coverage import measure, parse_level
+    from netpol_gen.coverage import parse_level
     from netpol_gen.report.coverage import coverage_json, coverage_svg, coverage_text
 
     level = parse_level(require) if require else None
     held = read_held(inventory, settings, Where(live, context, kubeconfig))
     table = api.load_flows(flows, source=source, config=settings, aws_format=aws_format)
-    found = measure(api.find_edges(table, held, settings), settings)
+    found = api.measure_coverage(api.find_edges(table, held, settings), settings)
     if plot:
         put(coverage_svg(found), plot)
     put(coverage_json(found) if output is CoverageFormat.JSON else coverage_text(found, verbose=verbose), out)

@@ -136,12 +136,14 @@ def rule_never_used(material: Material) -> Iterator[Hit]:
     if material.edges is None:
         return
     used, length = material.used, _length(material)
+    # What a source cannot see is not idle: its card (`coverage` prints it) says what that is.
+    sources = f" ({', '.join(sorted(material.edges.sources))})" if material.edges.sources else ""
     for at in material.rules:
         if _ref(at) not in used.edges and at.policy.ref not in used.doubtful:
             yield Hit(
                 at.place,
                 at.subject,
-                f"no flow of the {length} given needs this rule",
+                f"no flow of the {length} given{sources} needs this rule",
                 "delete it, unless it is for something rarer than the window is long",
             )
 

@@ -194,7 +194,7 @@ def _blind(coverage: Coverage) -> str:
         for source, sentences in coverage.blind_spots.items()
         for sentence in sentences
     )
-    return f"what these sources cannot show, however long one watches\n{text}\n" if text else ""
+    return f"how these sources look, and what they miss however long one watches\n{text}\n" if text else ""
 
 
 def coverage_json(coverage: Coverage) -> str:

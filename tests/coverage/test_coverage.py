@@ -375,6 +375,7 @@ class TestCommand:
         given = [str(sample / "flows.jsonl"), "-i", str(sample / "inventory.yaml")]
         code, text = run_cli(*given, "--plot", str(tmp_path / "curve.svg"))
         assert (code, text.startswith("window: 2026-11-19T09:01:07Z")) == (0, True)
+        assert "  hubble: looks at every new connection" in text
         assert (tmp_path / "curve.svg").read_text().startswith("<svg ")
         assert run_cli(*given, "--require", "learning")[0] == 0
         code, text = run_cli(*given, "--require", "stable", "-o", "json")

@@ -433,7 +433,9 @@ class TestUse:
     def test_a_rule_that_nobody_uses_is_not_also_broad(self):
         text = ingress(f"{{{FROM_CLIENTS}, ports: [{{protocol: TCP, port: 1}}]}}")
         assert messages("NPL021", text, inventory=MANY, rows=CALLS) == []
-        assert messages("NPL020", text, inventory=MANY, rows=CALLS) == ["no flow of the 1 hours given needs this rule"]
+        assert messages("NPL020", text, inventory=MANY, rows=CALLS) == [
+            "no flow of the 1 hours given (hubble) needs this rule"
+        ]
 
     def test_a_policy_with_an_edge_of_unknown_verdict_is_not_reported(self):
         # Whether the block matches the pod is up to the CNI: perhaps the rule is what admits the edge.
