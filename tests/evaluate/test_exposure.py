@@ -90,3 +90,16 @@ def test_what_a_port_name_of_a_stranger_adds_is_only_possible():
         e for e in exposure(policies(text), CLUSTER) if e.workload.name == "db" and e.direction is Direction.EGRESS
     ]
     assert [(str(e.connections), str(e.possible)) for e in found] == [("UDP 53", "TCP 1-65535; UDP 53")]
+
+
+def test_what_other_labels_of_a_stranger_would_add_is_possible():
+    special = ingress("[{podSelector: {matchLabels: {app: web}}}]", "[{port: 81}]")
+    text = f"{ingress('[{podSelector: {}}]')}\n---\n{special}"
+    found = {e.peer: e for e in exposure(policies(text), CLUSTER) if e.workload.name == "db"}
+    shown = {
+        peer: (str(e.connections), str(e.possible)) for peer, e in found.items() if e.direction is Direction.INGRESS
+    }
+    assert shown == {
+        "any pod in shop": ("TCP 80", "TCP 80-81"),
+        "pods app=web in shop": ("TCP 80-81", "TCP 80-81"),
+    }

@@ -7,8 +7,10 @@ from dataclasses import replace
 
 import pytest
 
+from netpol_gen.connectivity import connections
 from netpol_gen.errors import InputError
 from netpol_gen.evaluate import Judge, RuleRef
+from netpol_gen.inventory.objects import Node, Pod
 from netpol_gen.model import Decision, Direction, Edge, External, ExternalKind, Protocol, Workload
 from tests.evaluate.cluster import inventory, pod, policies
 
@@ -24,7 +26,34 @@ CLUSTER = inventory(WEB, DB, OTHER, namespaces={"other": {"team": "blue"}}, node
 
 
 def ask(text, src=WEB, dst=DB, protocol=TCP, port=5432, cluster=CLUSTER, **options):
-    return Judge(policies(text), cluster, **options).connection(src, dst, protocol, port).decision
+    """The judge's decision, which has to be the connectivity's too wherever that speaks of such ends."""
+    decision = Judge(policies(text), cluster, **options).connection(src, dst, protocol, port).decision
+    if protocol is not None and listed(src, cluster) and listed(dst, cluster) and src != dst:
+        assert decision is in_list(connections(policies(text), cluster, **options), src, dst, protocol, port)
+    return decision
+
+
+def listed(end, cluster):
+    """Not nodes, nor addresses that somebody in the cluster has: the list is about pods and the outside."""
+    if isinstance(end, Pod):
+        return end in cluster.pods and not end.host_network
+    return not isinstance(end, Node) and not any(end in p.addresses for p in (*cluster.pods, *cluster.nodes.values()))
+
+
+def in_list(found, src, dst, protocol, port):
+    ends = [e.workload if isinstance(e, Pod) else ipaddress.ip_network(e) for e in (src, dst)]
+    for row in found.rows():
+        if covers(row.src, ends[0]) and covers(row.dst, ends[1]):
+            if port in row.connections.ports(protocol):
+                return ALLOW
+            return UNKNOWN if port in row.possible.ports(protocol) else DENY
+    return DENY
+
+
+def covers(side, end):
+    if isinstance(side, Workload) or isinstance(end, Workload):
+        return side == end
+    return side.version == end.version and end.subnet_of(side)
 
 
 @pytest.mark.parametrize("selector", ["podSelector: {}, ", "", "podSelector: null, "])
