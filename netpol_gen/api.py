@@ -71,8 +71,8 @@ def load_flows(
     """The same as `read_flows`, as the value that the other layers use: an Arrow table with its ledger."""
     from netpol_gen.readers import read_flows as read
 
-    options = {"aws_format": aws_format} if aws_format else {}
-    return read([os.fspath(p) for p in _paths(paths)], source=source, config=_config(config, settings), **options)
+    files = [os.fspath(p) for p in _paths(paths)]
+    return read(files, source=source, config=_config(config, settings), aws_format=aws_format)
 
 
 def flows_to_frame(flows: Flows) -> pd.DataFrame:

@@ -58,7 +58,9 @@ def generate(
         synthesis.policies,
         synthesis.notes,
         synthesis.gaps,
-        tuple(sorted({*synthesis.diagnostics, *known.diagnostics, *blocked, *_denied_today(edges), *_unknowable(edges)})),
+        tuple(
+            sorted({*synthesis.diagnostics, *known.diagnostics, *blocked, *_denied_today(edges), *_unknowable(edges)})
+        ),
         edges,
         proof,
         in_force,

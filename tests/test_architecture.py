@@ -73,7 +73,12 @@ LAYERS: tuple[Layer, ...] = (
         "numpy pandas pyarrow",
     ),
     layer("outside", "cluster", "ground reading knowing", "kubernetes urllib3 yaml"),
-    layer("faces", "cli prbot __main__", "ground reading knowing writing judging planning showing whole outside", "typer"),
+    layer(
+        "faces",
+        "cli prbot __main__",
+        "ground reading knowing writing judging planning showing whole outside",
+        "typer",
+    ),
 )
 ROOT_LAYER = "whole"
 
