@@ -16,7 +16,7 @@ from netpol_gen.readers.documents import TOO_LONG, Element
 from netpol_gen.readers.hubble_ends import BadEndpointError, address, endpoint, is_health
 from netpol_gen.readers.hubble_fields import aggregated, answers, detail, flag_names, ports_problem, service, texts
 from netpol_gen.readers.hubble_meaning import DROP, POLICY_VERDICT, SCTP, TRACE, UDP, Facts, meaning
-from netpol_gen.readers.hubble_records import ABSENT, Flow, Found, Response, understand
+from netpol_gen.readers.hubble_records import ABSENT, Addresses, Flow, Found, Response, understand
 from netpol_gen.readers.rows import (
     CONNECTION_BITS,
     EVIDENCE_SHIFT,
@@ -55,6 +55,16 @@ _Cell = list[Any]
 """Row, the endpoints as they came, `row.index << CONNECTION_BITS`, the latest connection; a list is quick to unpack."""
 
 
+_ADDRESSES = msgspec.json.Decoder(Addresses)
+
+
+def _addresses(raw: Raw) -> Addresses | None:
+    try:
+        return _ADDRESSES.decode(raw) if raw is not ABSENT else None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
 _ASIDE = (
     Reason.BAD_FIELD,
     Reason.BAD_FIELD,
@@ -73,8 +83,8 @@ class Reader:
     def __init__(self, rows: Rows) -> None:
         self.rows = rows
         self.decoder: msgspec.json.Decoder[Any] = _WRAPPED
-        self.cells: dict[tuple[str, str, int, int, str], _Cell] = {}
-        """Rows by addresses as in the packet, port, `_Deed.group` and node, with the endpoints last seen there."""
+        self.cells: dict[tuple[bytes, int, int, str], _Cell] = {}
+        """Rows by `IP` as it came, port, `_Deed.group` and node, with the endpoints last seen there."""
         self.forms: dict[bytes, tuple[Raw, dict[str, int]]] = {}
         """Numbers of ends by the endpoint's bytes and the address, with a copy of the bytes that all may share."""
         self.deeds: dict[tuple[Any, ...], _Deed] = {}
@@ -136,13 +146,13 @@ class Reader:
         try:
             found: list[Any] = self.decoder.decode_lines(data)
             if self.decoder is _BARE:
-                if found and all(flow.ip is None for flow in found):
+                if found and all(flow.ip is ABSENT for flow in found):
                     self.decoder = _WRAPPED
                 return found
             if found and all(each.flow is None for each in found):
                 # Not the wrapped form: bare flows, it may be.
                 bare = _BARE.decode_lines(data)
-                if any(flow.ip is not None for flow in bare):
+                if any(flow.ip is not ABSENT for flow in bare):
                     self.decoder = _BARE
                     return list(bare)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -175,7 +185,7 @@ class Reader:
         if len(cells) > _MEMO_LIMIT or len(self.forms) > _MEMO_LIMIT or len(minutes) > _MEMO_LIMIT:
             self._forget()
         for index, flow in enumerate(records):
-            if flow is None or (l4 := flow.l4) is None or (ip := flow.ip) is None:
+            if flow is None or (l4 := flow.l4) is None:
                 self._odd(flow, numbers[index], text_of and text_of(index))
                 continue
             if (ports := l4.tcp) is not None:
@@ -220,20 +230,23 @@ class Reader:
                 server, client = ports.source_port, ports.destination_port
             else:
                 client, server = ports.source_port, ports.destination_port
-            if client >> 16 or not (known or client):
-                self._odd(flow, numbers[index], text_of and text_of(index))
-                continue
-            if not known:
-                server, client = undecided(client, server) if 0 < server <= MAX_PORT else 0, 0
+            if client >> 16:
+                server = 0
+            elif not known:
+                server, client = undecided(client, server) if client and 0 < server <= MAX_PORT else 0, 0
             # A cell is what one node says of one conversation. Comparing the endpoints with what it said last is much
             # quicker than looking them up.
-            place = (ip.source, ip.destination, server, group, flow.node_name)
+            place = (bytes(flow.ip), server, group, flow.node_name)
             cell = cells.get(place)
             if cell is None or cell[1] != flow.source or cell[2] != flow.destination:
                 if server < 1 or (known and server > MAX_PORT):
                     self._odd(flow, numbers[index], text_of and text_of(index))
                     continue
-                cell = self._cell(flow, deed, server, numbers[index])
+                ends = _addresses(flow.ip)
+                if ends is None:
+                    self._odd(flow, numbers[index], text_of and text_of(index))
+                    continue
+                cell = self._cell(flow, ends, deed, server, numbers[index])
                 if cell is None:
                     continue
                 cells[place] = cell
@@ -322,14 +335,12 @@ class Reader:
             self.deeds[known_as] = deed
         return deed
 
-    def _cell(self, flow: Flow, deed: _Deed, server: int, line: int) -> _Cell | None:
+    def _cell(self, flow: Flow, ip: Addresses, deed: _Deed, server: int, line: int) -> _Cell | None:
         """The row of a record with its ends looked up; None where an end makes it no evidence."""
-        ip = flow.ip
-        assert ip is not None  # noqa: S101 - `fold` has looked
         source, src = self._end(bytes(flow.source), ip.source)
         destination, dst = self._end(bytes(flow.destination), ip.destination)
         if src < 0 or dst < 0:
-            self._no_end(flow, line, src, dst)
+            self._no_end(ip, line, src, dst)
             return None
         if deed.turned:
             src, dst = dst, src
@@ -362,12 +373,12 @@ class Reader:
             return -3
         return -4 if is_health(found) else self.rows.end(found, canonical)
 
-    def _no_end(self, flow: Flow, line: int, src: int, dst: int) -> None:
+    def _no_end(self, ip: Addresses, line: int, src: int, dst: int) -> None:
         number = min(-end for end in (src, dst) if end < 0)
         side = "source" if -src == number else "destination"
         detail = ""
-        if number == 1 and flow.ip is not None:
-            detail = f"IP.{side} {printable(getattr(flow.ip, side), 60)} is no address"
+        if number == 1:
+            detail = f"IP.{side} {printable(getattr(ip, side), 60)} is no address"
         elif number == 2:
             detail = f"{side} is no endpoint"
         self.rows.aside(_ASIDE[number - 1], line, detail)

@@ -65,13 +65,13 @@ class Layer7(Struct, gc=False):
 
 
 class Flow(Struct, gc=False):
-    """What is read of a flow. Endpoints stay raw: the same few come again and again, and are known by their bytes."""
+    """What is read of a flow. Ends stay raw: the same few come again and again, and are known by their bytes."""
 
     # In the order in which they come: the decoder looks for the next field first.
     time: str = ""
     verdict: Word = None
     drop_reason: Word = None
-    ip: Addresses | None = field(default=None, name="IP")
+    ip: Raw = field(default=ABSENT, name="IP")
     l4: Layer4 | None = None
     source: Raw = ABSENT
     destination: Raw = ABSENT
@@ -295,6 +295,7 @@ def _boolean(value: Any, name: str) -> bool | None:
     raise BadFieldError(f"{name} {printable(repr(value), 40)} is neither true nor false")
 
 
+_ENDS = ("source", "destination")
 _UNITS = ((10**11, times.SECOND), (10**14, 10**6), (10**17, 10**3))
 """Seconds, milliseconds and microseconds since the epoch, told by their size."""
 
@@ -368,7 +369,7 @@ def _tolerant(value: Mapping[str, Any], outer: Mapping[str, Any], l4: Mapping[st
         time=f"{when}Z" if when else "",
         verdict=_word(_get(value, "verdict"), "verdict"),
         drop_reason_desc=_word(_get(value, "drop_reason_desc", "dropReasonDesc"), "drop_reason_desc"),
-        ip=Addresses(_text(_get(ip, "source"), "IP.source"), _text(_get(ip, "destination"), "IP.destination")),
+        ip=Raw(msgspec.json.encode(Addresses(*(_text(_get(ip, name), f"IP.{name}") for name in _ENDS)))),
         l4=Layer4(_ports(l4, "TCP", "tcp"), _ports(l4, "UDP", "udp"), _ports(l4, "SCTP", "sctp")),
         source=_raw(value, "source"),
         destination=_raw(value, "destination"),
