@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from ipaddress import ip_address
 from typing import Any
 
 from netpol_gen.config import Config
@@ -16,12 +17,13 @@ from netpol_gen.inventory import Inventory
 from netpol_gen.inventory.objects import Pod
 from netpol_gen.lint.settings import LintSettings
 from netpol_gen.manifests import NETWORK_POLICY, Manifest
-from netpol_gen.model import Decision, Direction, Edge
+from netpol_gen.model import Decision, Direction, Edge, External, ExternalKind
 from netpol_gen.policy import ALL, NetworkPolicy, Peer, PolicyPort, Rule, dump_policy, parse_policy
 from netpol_gen.selectors import LabelSelector
 from netpol_gen.sets import AddressSet
 
 LEGACY_GROUP = "extensions"
+_NODES = (ExternalKind.NODE, ExternalKind.OWN_NODE, ExternalKind.API_SERVER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +239,8 @@ class Material:
         """Which rules the accepted edges need."""
         if self.edges is None:
             return Used({}, frozenset())
-        judge = Judge([p for _, p in self.parsed], self.edges.inventory)
+        known = self.edges.inventory
+        judge = Judge([p for _, p in self.parsed], known, tiers=known.tiers)
         found: dict[RuleRef, list[Edge]] = {}
         doubtful: set[str] = set()
         for edge in sorted(self.edges.accepted):
@@ -248,13 +251,18 @@ class Material:
                 doubtful.update(verdict.egress.isolated_by, verdict.ingress.isolated_by)
         return Used(found, frozenset(doubtful))
 
-    @property
+    @cached_property
     def pod_ranges(self) -> AddressSet:
-        """What pods may hold, from the inventory and the settings."""
-        known = self.inventory.pod_ranges if self.inventory is not None else AddressSet()
-        return known | AddressSet.of(*self.config.pod_cidrs)
+        """What pods may hold, from the inventory and the settings. What a node itself answers at is no pod's."""
+        if self.inventory is None:
+            return AddressSet.of(*self.config.pod_cidrs)
+        nodes = [a for n in self.inventory.nodes.values() for a in (*n.addresses, *n.inner_addresses)]
+        # Some CNIs give each node an address from the pod range that only flows reveal (Cilium's router).
+        ends = [end for o in (self.edges.observations if self.edges else ()) for end in (o.edge.src, o.edge.dst)]
+        nodes += [ip_address(e.address) for e in ends if isinstance(e, External) and e.kind in _NODES and e.address]
+        return (self.inventory.pod_ranges | AddressSet.of(*self.config.pod_cidrs)) - AddressSet.of(*nodes)
 
-    @property
+    @cached_property
     def service_ranges(self) -> AddressSet:
         """What Services may hold."""
         known = self.inventory.service_ranges if self.inventory is not None else AddressSet()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 import pytest
@@ -17,7 +17,7 @@ from netpol_gen.lint import RULES, Finding, LintSettings, Material, read_documen
 from netpol_gen.manifests import read_manifests
 from netpol_gen.model import Protocol
 from netpol_gen.sets import AddressSet
-from tests.flowrows import flows_of, inventory_of, pod, row, service
+from tests.flowrows import flows_of, inventory_of, node, pod, row, service
 
 WEB, API, DB, DNS = "10.0.1.1", "10.0.1.2", "10.0.1.3", "10.0.1.4"
 CLUSTER = inventory_of(
@@ -330,6 +330,18 @@ class TestAddresses:
         assert messages("NPL017", ingress("{ports: [{protocol: TCP, port: 10250}]}")) == [
             "everyone can reach TCP 10250 (kubelet API)"
         ]
+
+    def test_a_nodes_own_address_in_the_pod_range_is_no_pods(self):
+        router = replace(node("n1", "192.168.0.1", "10.0.1.0/24"), inner_addresses=(ip_address("10.0.1.77"),))
+        held = replace(CLUSTER, nodes={"n1": router})
+        rule = "{from: [{ipBlock: {cidr: 10.0.1.%s/32}}], ports: [{protocol: TCP, port: 8080}]}"
+        assert messages("NPL014", ingress(rule % 77), inventory=held) == []
+        assert messages("NPL014", ingress(rule % 78), inventory=held) != []
+
+    def test_flows_reveal_a_nodes_own_address(self):
+        text = ingress("{from: [{ipBlock: {cidr: 10.0.1.77/32}}], ports: [{protocol: TCP, port: 8080}]}")
+        seen = row("10.0.1.77", API, 8080, src_entities="host,remote-node")
+        assert messages("NPL014", text, inventory=CLUSTER, rows=(seen,)) == []
 
     def test_sensitive_ports_can_be_chosen(self):
         text = ingress("{from: [{ipBlock: {cidr: 0.0.0.0/0}}], ports: [{protocol: TCP, port: 443}]}")
