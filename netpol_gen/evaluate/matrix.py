@@ -16,11 +16,12 @@ import numpy as np
 from netpol_gen.evaluate.bits import mask
 from netpol_gen.evaluate.clauses import Row
 from netpol_gen.evaluate.match import OutsideView, PodView, Tri, View
-from netpol_gen.evaluate.population import InPlay, Population, pods_wanted
+from netpol_gen.evaluate.population import InPlay, Population, current, pods_wanted
 from netpol_gen.evaluate.rows import RowMaker
 from netpol_gen.evaluate.table import ALL_ID, NONE_ID, ConnectionTable, Ids
 from netpol_gen.evaluate.tiered import Tiers
 from netpol_gen.evaluate.universe import Universe, pieces_of
+from netpol_gen.inventory.objects import Pod
 from netpol_gen.model import Decision, Direction, Workload
 from netpol_gen.policy import NetworkPolicy
 from netpol_gen.sets import Address, AddressSet
@@ -54,9 +55,10 @@ def classify(inventory: Inventory, in_play: InPlay) -> Classes:
     of: dict[Workload, dict[int, None]] = {}
     known: dict[object, int] = {}
     count: dict[Workload, int] = {}
+    by_workload: dict[Workload, list[Pod]] = {}
     for pod in inventory.pods:
-        if not pod.live:
-            continue
+        by_workload.setdefault(pod.workload, []).append(pod)
+    for pod in (p for pods in by_workload.values() for p in current(pods)):
         count[pod.workload] = count.get(pod.workload, 0) + 1
         # Most pods are copies of one already seen.
         signature = (pod.namespace, population.signature(pod))

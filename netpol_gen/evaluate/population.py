@@ -124,6 +124,15 @@ def pods_wanted(inventory: Inventory, workload: Workload) -> int:
     return 2 if controller is None or controller.replicas is None else max(1, controller.replicas)
 
 
+def current(pods: Iterable[Pod]) -> list[Pod]:
+    """The pods of a workload that speak for it: the live ones, and of those the ones that were dumped, if any was.
+
+    A dump is complete: a pod that only flows know was not there then.
+    """
+    live = [p for p in pods if p.live]
+    return [p for p in live if not p.observed] or live
+
+
 class Population:
     """The inventory as the judge needs it, with everything looked up once."""
 
@@ -160,7 +169,7 @@ class Population:
         pods = self._inventory.pods_of(workload)
         if not pods:
             return (self._unheard_of(workload),)
-        live = [p for p in pods if p.live]
+        live = current(pods)
         together: dict[object, list[Pod]] = {}
         for pod in live or pods:
             together.setdefault(self.signature(pod), []).append(pod)

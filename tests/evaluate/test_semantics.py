@@ -601,3 +601,12 @@ egress: [{ports: [{port: 5432}]}]
         frozenset({RuleRef("shop/p2", egress, 0)}),
     )
     assert Judge((), CLUSTER).admitting_rules(edge(w("web"), w("db"))) == ()
+
+
+def test_pods_that_only_flows_know_do_not_speak_for_a_workload_that_was_dumped():
+    seen = pod("web-seen", {}, workload="web", observed=True)
+    text = from_peers("[{podSelector: {matchLabels: {app: web}}}]")
+    for cluster, decision in ((inventory(WEB, seen, DB), ALLOW), (inventory(seen, DB), DENY)):
+        assert Judge(policies(text), cluster).edge(edge(w("web"), w("db"))).decision is decision
+        sure, _ = connections(policies(text), cluster).between(w("web"), w("db"))
+        assert bool(sure) is (decision is ALLOW)
