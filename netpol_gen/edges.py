@@ -17,7 +17,7 @@ from netpol_gen.config import Config
 from netpol_gen.evidence import Folded, fold
 from netpol_gen.flowtable import Flows, Ledger, Reason
 from netpol_gen.inventory import Inventory
-from netpol_gen.model import Edge, Evidence, ObservedVerdict, Party, Signal, Workload
+from netpol_gen.model import UNKNOWN_TIME, Edge, Evidence, ObservedVerdict, Party, Signal, Workload
 from netpol_gen.resolve import reason_at, resolve
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class Edges:
 
         frame = pd.DataFrame([cells(o) for o in self.observations], columns=list(COLUMNS))
         for name in ("first_seen", "last_seen"):
-            frame[name] = pd.to_datetime(frame[name].astype("int64"), unit="ns", utc=True)
+            frame[name] = pd.to_datetime(frame[name].astype("int64[pyarrow]"), unit="ns", utc=True)
         return frame.astype(COLUMNS)
 
 
@@ -166,7 +166,7 @@ def join(a: Evidence, b: Evidence) -> Evidence:
         a.records + b.records,
         a.replies + b.replies,
         min(a.first_seen, b.first_seen),
-        max(a.last_seen, b.last_seen),
+        max((t for t in (a.last_seen, b.last_seen) if t != UNKNOWN_TIME), default=UNKNOWN_TIME),
         min(a.direction, b.direction, key=lambda d: d.rank),
         Signal(a.signals | b.signals),
         _add(a.bytes, b.bytes),
@@ -192,7 +192,7 @@ def party_cells(party: Party) -> tuple[str, str | None, str | None]:
 
 
 def cells(o: Observation) -> tuple[object, ...]:
-    """The values of `COLUMNS` for one observation; times as nanoseconds since the epoch."""
+    """The values of `COLUMNS` for one observation; times as nanoseconds since the epoch, `None` unknown."""
     e = o.evidence
     return (
         o.status,
@@ -206,8 +206,8 @@ def cells(o: Observation) -> tuple[object, ...]:
         e.replies,
         e.bytes,
         e.packets,
-        e.first_seen,
-        e.last_seen,
+        e.first_seen if e.timed else None,
+        e.last_seen if e.timed else None,
         e.days,
         str(e.direction),
         "strong" if e.strong else "weak",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from netpol_gen.direction import evidence_at
-from netpol_gen.model import Edge, Evidence, External, ObservedVerdict, Party, Protocol, Signal
+from netpol_gen.model import UNKNOWN_TIME, Edge, Evidence, External, ObservedVerdict, Party, Protocol, Signal
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _PROTOCOLS = tuple(Protocol)
 _VERDICTS = tuple(ObservedVerdict)
 _MAX_SAMPLES = 3
+_HOUR = 3_600_000_000_000
 _MAX_LISTED = 100
 """How many names, nodes or dialled forms an edge keeps; counts stay exact."""
 
@@ -124,6 +125,8 @@ class _Parts:
         taken = self._table.column("hours").take(pa.array(self._row)).combine_chunks()
         parent = pc.list_parent_indices(taken).to_numpy()
         flat = pc.list_flatten(taken).to_numpy().astype(np.int64)
+        timed = flat < UNKNOWN_TIME // _HOUR
+        parent, flat = parent[timed], flat[timed]
         pairs = np.unique(np.stack([self._group[parent], flat], axis=1), axis=0)
         starts = np.searchsorted(pairs[:, 0], np.arange(self._count + 1))
         hours = pairs[:, 1].tolist()
@@ -165,7 +168,11 @@ class _Parts:
         """One `Evidence` per group."""
         flows, records, replies = self._sum("flows"), self._sum("records"), self._sum("replies")
         first = self._extreme(np.minimum, self._column("first_seen"), np.iinfo(np.int64).max)
-        last = self._extreme(np.maximum, self._column("last_seen"), np.iinfo(np.int64).min)
+        # A record without a time says nothing of the last one; without any time, there is none.
+        known = self._column("last_seen").astype(np.int64)
+        known[known == UNKNOWN_TIME] = -1
+        last = self._extreme(np.maximum, known, -1)
+        last[last < 0] = UNKNOWN_TIME
         rank = self._extreme(np.minimum, self._lines["evidence"].to_numpy(), np.iinfo(np.int64).max)
         signals = self._extreme(np.bitwise_or, self._signals(), 0)
         nodes = self._table.column("nodes").to_pylist()

@@ -193,12 +193,18 @@ class Edge:
         return f"{self.src} -> {self.dst} {self.protocol} {self.port}"
 
 
+UNKNOWN_TIME = 2**62 - 1
+"""The time of a record whose source gives none: the last nanosecond that an inventory's history tells apart (2116).
+
+A dump without times shows what is alive now, and whoever holds an address at the end of the history holds it now."""
+
+
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """What stands behind an edge.
 
     `flows` counts connections, `records` the log records folded into them, `replies` those of them that were answers.
-    Times are nanoseconds since the epoch, UTC. `hours` are hours since the epoch in which the edge was seen.
+    Times are nanoseconds since the epoch, UTC, `UNKNOWN_TIME` where no record had one. `hours` are hours since the epoch in which the edge was seen.
     `names` are DNS names known for the external end; `samples` are places of records (`file:line`).
     """
 
@@ -223,6 +229,11 @@ class Evidence:
     def strong(self) -> bool:
         """Whether the client is known without a guess."""
         return self.direction.strong
+
+    @property
+    def timed(self) -> bool:
+        """Whether any record said when."""
+        return self.first_seen != UNKNOWN_TIME
 
     @property
     def days(self) -> int:

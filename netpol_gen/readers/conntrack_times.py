@@ -6,12 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from netpol_gen.model import UNKNOWN_TIME as UNKNOWN_TIME  # noqa: PLC0414 - the readers of entries take it from here
 from netpol_gen.readers.conntrack_words import Int, Text, low_bytes, number, word
 
-UNKNOWN_TIME = 2**62 - 1
-"""The time of an entry whose source gives none: the last nanosecond that an inventory's history tells apart (2116).
-
-A dump without times shows what is alive now, and whoever holds an address at the end of the history holds it now."""
 NS = 1_000_000_000
 LAST_SECOND = 3_755_289_600
 """The year 2088 is the last one believed."""

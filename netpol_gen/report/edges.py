@@ -25,11 +25,11 @@ def render_edges(observations: Iterable[Observation], form: str) -> str:
 
 
 def _with_times(line: tuple[Any, ...], times: list[int]) -> list[Any]:
-    return [timestamp(value) if i in times else value for i, value in enumerate(line)]
+    return [timestamp(value) if i in times and value is not None else value for i, value in enumerate(line)]
 
 
 def _short(o: Observation) -> tuple[object, ...]:
     e = o.evidence
     direction = str(e.direction) if e.strong else f"{e.direction} (weak)"
-    seen = timestamp(e.last_seen)[:19]
+    seen = timestamp(e.last_seen)[:19] if e.timed else "not told"
     return (str(o.edge.src), str(o.edge.dst), str(o.edge.protocol), o.edge.port, e.flows, seen, direction, o.status)

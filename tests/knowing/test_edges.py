@@ -14,7 +14,7 @@ from netpol_gen.edges import Edges, find_edges
 from netpol_gen.flowtable import Reason
 from netpol_gen.inventory import Inventory
 from netpol_gen.inventory.objects import ContainerPort
-from netpol_gen.model import ObservedVerdict, Protocol, Signal
+from netpol_gen.model import UNKNOWN_TIME, ObservedVerdict, Protocol, Signal
 from netpol_gen.sets import AddressSet
 from tests.flowrows import COMPLETE, HOUR, NOW, flows_of, inventory_of, node, pod, row, service
 
@@ -288,6 +288,18 @@ class TestAcceptance:
         rule = Exclusion("load test", src="shop/w*", dst="shop/api", port=8080)
         assert reasons(found(row(WEB, API, 8080), exclude=(rule,))) == {Reason.EXCLUDED: 1}
         assert len(found(row(WEB, DB, 5432), exclude=(rule,)).accepted) == 1
+
+
+class TestTimes:
+    def test_a_record_without_a_time_says_nothing_of_the_last_one(self):
+        untimed = {"first_seen": UNKNOWN_TIME, "last_seen": UNKNOWN_TIME, "hours": [UNKNOWN_TIME // HOUR]}
+        both = next(iter(found(row(WEB, API, 8080), row(WEB, API, 8080, **untimed)).accepted.values()))
+        assert (both.first_seen, both.last_seen, both.hours) == (NOW, NOW, (NOW // HOUR,))
+        alone = found(row(WEB, API, 8080, **untimed))
+        evidence = next(iter(alone.accepted.values()))
+        assert not evidence.timed
+        assert evidence.hours == ()
+        assert alone.to_frame()["last_seen"].isna().all()
 
 
 class TestLedger:
