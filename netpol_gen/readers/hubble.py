@@ -26,13 +26,13 @@ from netpol_gen.readers.files import Stream
 from netpol_gen.readers.hubble_fold import Reader
 from netpol_gen.readers.rows import Rows
 
-_KEYS = re.compile(
-    rb'"(?:flow|lost_events|lostEvents|node_status|nodeStatus|agent_event|debug_event)\\?"\s*:\s*\{|\\"flow\\":\s*\{'
-    rb"|EVENTS LOST: [A-Z_]+"
+_OTHERS = re.compile(
+    rb'\\?"(?:lost_events|lostEvents|node_status|nodeStatus|agent_event|debug_event)\\?"\s*:\s*\{|EVENTS LOST: [A-Z_]+'
 )
-_BARE_KEYS = (
-    re.compile(rb'\\?"verdict\\?"\s*:'),
-    re.compile(rb'\\?"(?:IP|l4|event_type|eventType|Type|is_reply)\\?"\s*:'),
+_WRAPPER = re.compile(rb'\\?"flow\\?"\s*:\s*\{')
+_VERDICT = re.compile(rb'\\?"verdict\\?"\s*:')
+_FIELD = re.compile(
+    rb'\\?"(?:IP|l4|event_type|eventType|Type|is_reply|isReply|traffic_direction|trafficDirection|Summary)\\?"\s*:'
 )
 
 
@@ -41,9 +41,9 @@ _BARE_KEYS = (
 
 def looks_like(head: bytes, name: str) -> bool:  # noqa: ARG001 - the table of sources passes it
     """Whether a file with this beginning holds Hubble records, among others perhaps."""
-    if _KEYS.search(head):
+    if _OTHERS.search(head):
         return True
-    return all(key.search(head) for key in _BARE_KEYS)
+    return bool(_FIELD.search(head) and (_WRAPPER.search(head) or _VERDICT.search(head)))
 
 
 def splittable(head: bytes) -> bool:

@@ -79,7 +79,24 @@ def build(shares: Sequence[Share], partials: Sequence[Partial]) -> Flows:
     records = sum(row.count % REPLY_UNIT for row in merged.rows.values())
     if records + sum(ledger.set_aside.values()) != ledger.read:
         raise InvariantError(f"{ledger.read} records read, but {records} in rows and {ledger.set_aside} set aside")
-    return Flows(_table(merged, names), ledger, dict(sorted(sources.items())))
+    return Flows(_table(merged, names), ledger, dict(sorted(sources.items())), _notes(ledger))
+
+
+_MASKABLE = {
+    Reason.NO_L4: "no transport layer (l4)",
+    Reason.NO_ENDPOINT: "no endpoint (source, destination, IP)",
+    Reason.NO_VERDICT: "no known verdict",
+}
+
+
+def _notes(ledger: Ledger) -> tuple[str, ...]:
+    """What most records lack was left out on purpose, it may be: an exporter's field mask does that."""
+    return tuple(
+        f"{ledger.set_aside[reason]} of {ledger.read} records have {what} and say nothing about policies; "
+        "if the exporter has a field mask, it must let this through"
+        for reason, what in sorted(_MASKABLE.items())
+        if ledger.set_aside.get(reason, 0) * 2 > ledger.read
+    )
 
 
 def _offsets(shares: Sequence[Share], partials: Iterable[Partial]) -> list[int]:

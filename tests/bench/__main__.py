@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-BENCHES: tuple[str, ...] = ("coverage",)
+BENCHES: tuple[str, ...] = ("hubble", "coverage")
 
 
 def main(names: list[str]) -> int:

@@ -146,6 +146,21 @@ def test_lost_events(tmp_path):
     read_bytes(tmp_path, lines(flow(), *texts), max_loss=0.9)
 
 
+@pytest.mark.parametrize(
+    ("fields", "word"),
+    [
+        ({"l4": None}, "no transport layer"),
+        ({"IP": None, "source": None, "destination": None}, "no endpoint"),
+        ({"verdict": None}, "no known verdict"),
+    ],
+)
+def test_what_a_field_mask_left_out_is_said(tmp_path, fields, word):
+    masked = flow(**fields)
+    [note] = read_bytes(tmp_path, lines(masked, masked, flow())).notes
+    assert note.startswith(f"2 of 3 records have {word}")
+    assert read_bytes(tmp_path, lines(masked, flow())).notes == ()
+
+
 @pytest.mark.parametrize("name", ["node_status", "agent_event", "debug_event", "nodeStatus"])
 def test_control_records(tmp_path, name):
     control = compact({name: {"state_change": "NODE_CONNECTED", "node_names": ["a"]}, "time": TIME})
