@@ -17,6 +17,9 @@ PAGE = 500
 RESTARTS = 2
 """So often a list whose pages expired is begun again before it is asked for in one piece."""
 
+FORBIDDEN = "forbidden"
+"""The `problem` of a list that may not be read: the one that asking for less can help against."""
+
 _FORBIDDEN, _NOT_FOUND, _GONE = 403, 404, 410
 
 Take = Callable[[Mapping[str, Any]], None]
@@ -81,7 +84,7 @@ def _refused(path: str, reply: Reply) -> Listed:
     if reply.status == _NOT_FOUND:
         return Listed(f"not found: {reply.reason}", absent=True)
     if reply.status == _FORBIDDEN:
-        return Listed("forbidden")
+        return Listed(FORBIDDEN)
     raise RemoteError(f"{printable(path)}: status {reply.status}: {reply.reason}")
 
 

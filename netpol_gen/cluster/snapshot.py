@@ -12,13 +12,14 @@ import yaml
 
 from netpol_gen.cluster.http import Api
 from netpol_gen.cluster.kinds import CNI_GROUPS, ENDPOINTS, KINDS, NAMESPACES, PODS, SLICES, Kind
-from netpol_gen.cluster.lists import PAGE, Listed, Served, Take, read_list, segment
+from netpol_gen.cluster.lists import FORBIDDEN, PAGE, Listed, Served, Take, read_list, segment
 from netpol_gen.errors import Place, RemoteError, printable
 from netpol_gen.inventory.history import API_GROUPS, CLUSTER, NOT_READ, SHOWS_PODS, TAKEN_AT
 from netpol_gen.inventory.history import NAMESPACES as NAMESPACES_KEY
 from netpol_gen.manifests import Manifest
 
 CLUSTER_WIDE = ""
+_SILENT = "its API does not answer"
 SKEW_SECONDS = 30
 """Difference between this machine's clock and the server's from which on it is worth a word."""
 
@@ -171,6 +172,8 @@ class _Reader:
     not_read: set[NotRead] = field(default_factory=set)
     scopes: dict[str, frozenset[str] | None] = field(default_factory=dict)
     points: list[Point] = field(default_factory=list)
+    silent: set[str] = field(default_factory=set)
+    """Groups whose own server did not answer: each try takes its time, so there is one."""
     namespaces: tuple[str, ...] = ()
     taken_at: datetime | None = None
     cluster: str = ""
@@ -224,6 +227,9 @@ class _Reader:
             if not problem:
                 self.scopes[kind.full_name] = None
                 return True
+            if problem != FORBIDDEN:
+                self._miss(kind, (), problem)
+                return True
         problems: dict[str, list[str]] = {}
         for namespace in self.namespaces:
             problem = self._list(kind, version, namespace)
@@ -249,13 +255,16 @@ class _Reader:
     def _list(self, kind: Kind, version: str, namespace: str) -> str | None:
         """Empty if it was read, why it was not, or `None` if the server has no such kind in this version."""
         point = Point(kind, version, namespace, "")
+        if kind.group in self.silent:
+            return _SILENT
         try:
             listed, held = read_objects(self.api, point, self.limit, self._note)
         except RemoteError:
             if kind.essential:
                 raise
             # An extension whose own server is down must not keep the rest from being read.
-            return "its API does not answer"
+            self.silent.add(kind.group)
+            return _SILENT
         if listed.absent:
             return None
         if listed.problem:
