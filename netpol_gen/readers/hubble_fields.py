@@ -46,6 +46,12 @@ def _value(raw: bytes) -> Any:
         return None
 
 
+def text_of(raw: bytes) -> str:
+    """A JSON string; empty for anything else."""
+    value = _value(raw)
+    return value if isinstance(value, str) else ""
+
+
 def texts(raw: bytes) -> list[str]:
     """DNS names of a list, without the dot at the end."""
     value = _value(raw)

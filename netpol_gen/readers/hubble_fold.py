@@ -14,7 +14,16 @@ from netpol_gen.model import Signal
 from netpol_gen.readers import times
 from netpol_gen.readers.documents import TOO_LONG, Element
 from netpol_gen.readers.hubble_ends import BadEndpointError, address, endpoint, is_health
-from netpol_gen.readers.hubble_fields import aggregated, answers, detail, flag_names, ports_problem, service, texts
+from netpol_gen.readers.hubble_fields import (
+    aggregated,
+    answers,
+    detail,
+    flag_names,
+    ports_problem,
+    service,
+    text_of,
+    texts,
+)
 from netpol_gen.readers.hubble_meaning import DROP, POLICY_VERDICT, SCTP, TRACE, UDP, Facts, meaning
 from netpol_gen.readers.hubble_records import ABSENT, Addresses, Flow, Found, Response, understand
 from netpol_gen.readers.rows import (
@@ -91,6 +100,8 @@ class Reader:
         self.facts: dict[Facts, _Deed] = {}
         self.minutes: dict[str, int] = {}
         """Hours since the epoch by `2021-06-16T16:52`."""
+        self.nodes: dict[bytes, str] = {}
+        """Node names by their JSON text."""
         window = rows.window
         self.since = times.text(max(window.since or 0, 0))
         self.until = "~" if window.until is None else times.text(max(window.until, 0))
@@ -108,13 +119,13 @@ class Reader:
                 self.value(text, number)
             return
 
-        def text_of(index: int) -> bytes:
+        def bytes_of(index: int) -> bytes:
             nonlocal lines
             lines = lines or data.split(b"\n")
             return lines[numbers[index] - line]
 
         self.rows.read += len(records)
-        self.fold(records, numbers, text_of)
+        self.fold(records, numbers, bytes_of)
 
     def batch(self, batch: Sequence[Element]) -> None:
         """JSON values from anywhere in a file."""
@@ -157,7 +168,21 @@ class Reader:
                     return list(bare)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None
-        return [each.flow for each in found]
+        flows: list[Flow | None] = [each.flow for each in found]
+        if flows and flows[0] is not None and not flows[0].node_name:
+            # A field mask left it out of the flow; the exporter writes it beside the flow as well.
+            for each in found:
+                if each.flow is not None and not each.flow.node_name:
+                    each.flow.node_name = self._node(bytes(each.node_name))
+        return flows
+
+    def _node(self, raw: bytes) -> str:
+        name = self.nodes.get(raw)
+        if name is None:
+            if len(self.nodes) > _MEMO_LIMIT:
+                self.nodes.clear()
+            name = self.nodes[raw] = text_of(raw)
+        return name
 
     def _again(self, text: bytes, line: int) -> None:
         """A record that lacks something once more, tolerantly: another encoder may have written it. It is counted."""
@@ -177,16 +202,16 @@ class Reader:
                 self.rows.aside(each.reason, line, each.detail)
 
     def fold(  # noqa: C901, PLR0912, PLR0915 - the hot loop: a call for each step would take longer than the step
-        self, records: Sequence[Flow | None], numbers: Sequence[int], text_of: Callable[[int], bytes] | None
+        self, records: Sequence[Flow | None], numbers: Sequence[int], bytes_of: Callable[[int], bytes] | None
     ) -> None:
-        """Fold records that are counted already. `text_of` gives the bytes of one, to look again; None: this was it."""
+        """Fold records that are counted already. `bytes_of` gives those of one, to look again; None: this was it."""
         rows, cells, deeds, minutes = self.rows, self.cells, self.deeds, self.minutes
         connection, windowed, since, until = rows.log.append, bool(rows.window), self.since, self.until
         if len(cells) > _MEMO_LIMIT or len(self.forms) > _MEMO_LIMIT or len(minutes) > _MEMO_LIMIT:
             self._forget()
         for index, flow in enumerate(records):
             if flow is None or (l4 := flow.l4) is None:
-                self._odd(flow, numbers[index], text_of and text_of(index))
+                self._odd(flow, numbers[index], bytes_of and bytes_of(index))
                 continue
             if (ports := l4.tcp) is not None:
                 flags = bytes(ports.flags)
@@ -195,7 +220,7 @@ class Reader:
             elif (ports := l4.sctp) is not None:
                 flags = SCTP
             else:
-                self._odd(flow, numbers[index], text_of and text_of(index))
+                self._odd(flow, numbers[index], bytes_of and bytes_of(index))
                 continue
 
             when = flow.time
@@ -206,7 +231,7 @@ class Reader:
                 when = found
                 hour = minutes[when[:16]] = times.nanoseconds(when) // times.HOUR << PORT_BITS
             else:
-                self._odd(flow, numbers[index], text_of and text_of(index))
+                self._odd(flow, numbers[index], bytes_of and bytes_of(index))
                 continue
             if windowed and not since <= when < until:
                 rows.aside(Reason.OUT_OF_WINDOW, numbers[index])
@@ -240,11 +265,12 @@ class Reader:
             cell = cells.get(place)
             if cell is None or cell[1] != flow.source or cell[2] != flow.destination:
                 if server < 1 or (known and server > MAX_PORT):
-                    self._odd(flow, numbers[index], text_of and text_of(index))
+                    self._odd(flow, numbers[index], bytes_of and bytes_of(index))
                     continue
                 ends = _addresses(flow.ip)
-                if ends is None:
-                    self._odd(flow, numbers[index], text_of and text_of(index))
+                # Without a node name, look again: it may stand elsewhere. Where it does not, a cell without one is made.
+                if ends is None or not (flow.node_name or bytes_of is None):
+                    self._odd(flow, numbers[index], bytes_of and bytes_of(index))
                     continue
                 cell = self._cell(flow, ends, deed, server, numbers[index])
                 if cell is None:

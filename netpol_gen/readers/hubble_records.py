@@ -95,6 +95,7 @@ class Response(Struct, gc=False):
     """One line of `hubble observe -o jsonpb` or of an exporter's file."""
 
     flow: Flow | None = None
+    node_name: Raw = ABSENT
 
 
 class BadFieldError(ValueError):

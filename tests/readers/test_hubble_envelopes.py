@@ -123,6 +123,14 @@ def test_node_and_time_of_the_outer_object(tmp_path):
     assert (found["nodes"], found["first_seen"].value) == (["n9"], 1_714_979_289_123_456_789)
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_field_mask_without_node_names_leaves_the_outer_one(tmp_path, count):
+    masked = compact({"flow": flow(node_name=None), "node_name": "c/n9", "time": TIME})
+    assert row(tmp_path, *[masked] * count)["nodes"] == ["n9"]
+    assert row(tmp_path, flow(), *[masked] * count)["nodes"] == ["n9", "node-1"]
+    assert row(tmp_path, *[compact({"flow": flow(node_name=None)})] * count)["nodes"] == []
+
+
 # --- other members of the stream --------------------------------------------------------------------------------------
 
 
