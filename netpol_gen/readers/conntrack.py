@@ -11,21 +11,24 @@ now belongs to whoever holds its addresses at the inventory's end. A connection 
 
 from __future__ import annotations
 
+import os
 import re
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from netpol_gen.flowtable import Flows, Reason, schema
+from netpol_gen.flowtable import Flows, Reason
 from netpol_gen.readers import conntrack_xml
 from netpol_gen.readers.conntrack_addresses import Addresses
 from netpol_gen.readers.conntrack_line import Aside, Outcome, read_line
 from netpol_gen.readers.conntrack_rows import Folder, unfit
-from netpol_gen.readers.conntrack_text import COLUMNS, Entries, decode
+from netpol_gen.readers.conntrack_text import COLUMNS, Decoded, Entries, decode
 from netpol_gen.readers.conntrack_times import UNKNOWN_TIME
 from netpol_gen.readers.files import Input, Stream
-from netpol_gen.readers.rows import MAX_PLACES, Window
+from netpol_gen.readers.rows import MAX_PLACES
 from netpol_gen.readers.vpc import PLACE_BITS, Options
 from netpol_gen.readers.vpc_table import Account, Source, Spot, finish
 
@@ -36,6 +39,8 @@ NAME = "conntrack"
 SOURCE = Source(NAME, "conntrack", "")
 BLOCK = 4 * 1024 * 1024
 """Bytes decoded at once: enough lines to make up for the calls, few enough that their columns stay in the cache."""
+_LARGE = 8 * BLOCK
+"""Bytes of a file from which on threads are worth their start."""
 _ODD = 4096
 """Lines read one at a time are added in batches of this many."""
 
@@ -71,23 +76,23 @@ def read(items: Sequence[Input], options: Options, *, snapshot: int | None = Non
     """
     from netpol_gen.readers import conntrack_table  # noqa: PLC0415 - Arrow is for the end
 
-    reader = _Reader(options.window, snapshot)
+    reader = _Reader(options, snapshot)
     names = [item.name for item in items]
     for number, item in enumerate(items):
         reader.file(item, number)
-    folded = reader.folder.finish()
-    table = schema().empty_table() if folded is None else conntrack_table.build(folded, reader.addresses, names)
+    table = conntrack_table.build(reader.folder.finish(), reader.addresses, names)
     return finish(table, reader.account, SOURCE, names, ())
 
 
 class _Reader:
     """Reads files one after another into one folder and one account."""
 
-    def __init__(self, window: Window, snapshot: int | None) -> None:
+    def __init__(self, options: Options, snapshot: int | None) -> None:
         self.addresses = Addresses()
         self.folder = Folder(self.addresses)
         self.account = Account()
-        self._window = window
+        self._window = options.window
+        self._threads = options.threads
         self._snapshot = snapshot
 
     def file(self, item: Input, number: int) -> None:
@@ -100,12 +105,7 @@ class _Reader:
             found = ((e.line, conntrack_xml.read_element(e, self.addresses)) for e in conntrack_xml.elements(pieces))
             self._odd(found, number)
         else:
-            for block in stream.blocks():
-                if block.too_long:
-                    self.account.met(number, 1)
-                    self.account.aside(Reason.TOO_LONG, 1, [Spot(place + block.line, "")])
-                    continue
-                decoded = decode(block.data, block.line, self.addresses)
+            for decoded in self._decoded(stream, number):
                 self.account.met(number, decoded.records - len(decoded.rest))
                 if len(decoded.icmp):
                     self._aside(Reason.ICMP, decoded.icmp + place)
@@ -114,6 +114,25 @@ class _Reader:
         if stream.damage:
             self.account.met(number, 1)
             self.account.aside(Reason.MALFORMED, 1, [Spot(place + stream.lines + 1, stream.damage)])
+
+    def _decoded(self, stream: Stream, number: int) -> Iterator[Decoded]:
+        """The stream's blocks, decoded some at a time: the array operations of one block let another's run."""
+        workers = (self._threads or os.cpu_count() or 1) if stream.item.size > _LARGE else 1
+        with ThreadPoolExecutor(workers) as pool:
+            waiting: deque[Future[Decoded]] = deque()
+            for block in stream.blocks():
+                if block.too_long:
+                    self.account.met(number, 1)
+                    self.account.aside(Reason.TOO_LONG, 1, [Spot((number << PLACE_BITS) + block.line, "")])
+                    continue
+                if workers == 1:
+                    yield decode(block.data, block.line, self.addresses)
+                    continue
+                waiting.append(pool.submit(decode, block.data, block.line, self.addresses))
+                if len(waiting) > workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
 
     def _odd(self, outcomes: Iterator[tuple[int, Outcome]], number: int) -> None:
         """What was read one at a time."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass, field
+from threading import Lock
 
 import numpy as np
 
@@ -63,6 +64,8 @@ class Addresses:
     """64 bits that depend on the address alone, not on its code."""
     _kinds: list[int] = field(default_factory=list)
     _texts: _Texts = field(default_factory=_Texts)
+    _lock: Lock = field(default_factory=Lock)
+    """Blocks are decoded side by side; numbers are given by one at a time."""
 
     def code(self, text: bytes) -> int:
         """The code of an address as written; `NO_ADDRESS` for what is none."""
@@ -86,7 +89,8 @@ class Addresses:
         codes, ok = value.ipv4(end - begin)
         if not ok.all():
             other = np.flatnonzero(~ok)
-            codes[other] = self._other(text, begin[other], end[other])
+            with self._lock:
+                codes[other] = self._other(text, begin[other], end[other])
         return codes
 
     def _other(self, text: Text, begin: Int, end: Int) -> Int:

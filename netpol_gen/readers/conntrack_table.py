@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,9 +24,16 @@ SOURCE = "conntrack"
 _LOW = np.uint64((1 << HASH_BITS) - 1)
 
 
-def build(c: Conversations, addresses: Addresses, names: Sequence[str]) -> pa.Table:
+def build(shares: Iterable[Conversations], addresses: Addresses, names: Sequence[str]) -> pa.Table:
     """The table; `names` are the files by number."""
     import pyarrow as pa  # noqa: PLC0415 - half a second that `--help` must not pay
+
+    tables = [_share(each, addresses, names) for each in shares]
+    return ordered(pa.concat_tables([schema().empty_table(), *tables]))
+
+
+def _share(c: Conversations, addresses: Addresses, names: Sequence[str]) -> pa.Table:
+    import pyarrow as pa  # noqa: PLC0415
 
     rows = len(c.client)
     when = pa.timestamp("ns", tz="UTC")
@@ -59,7 +66,7 @@ def build(c: Conversations, addresses: Addresses, names: Sequence[str]) -> pa.Ta
     for each in schema():
         if each.name not in columns:
             columns[each.name] = _no_lists(rows) if pa.types.is_list(each.type) else pa.nulls(rows, each.type)
-    return ordered(pa.Table.from_arrays([columns[each.name] for each in schema()], schema=schema()))
+    return pa.Table.from_arrays([columns[each.name] for each in schema()], schema=schema())
 
 
 def _constant(value: str, where: Mask) -> pa.Array:

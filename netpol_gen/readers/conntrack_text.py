@@ -122,12 +122,10 @@ def decode(block: bytes, line: int, addresses: Addresses) -> Decoded:
 def _decode(text: Text, line: int, addresses: Addresses) -> Decoded:
     starts, ends = text.starts, text.ends
     filled = np.flatnonzero(text.filled())
-    equals = np.flatnonzero(text.bytes == ord("="))
-    first = np.searchsorted(equals, starts)
-    count = np.append(first[1:], len(equals)) - first
+    first, count = text.first_equal, text.equal_count
     # Behind the last `=` of a short line come those of the next; its keys do not fit, or its tuples cross the newline,
     # which no value does. Behind the last of all comes padding.
-    equals = np.append(equals, np.full(12, len(text.data) - PAD, dtype=np.int64))
+    equals = np.append(text.equals, np.full(12, len(text.data) - PAD, dtype=np.int64))
     rows = filled[count[filled] >= 6]
     heads = _heads(text, starts[rows], equals[first[rows]] - 3)
     icmp = np.flatnonzero(heads.protocol == _ICMP_CODE)

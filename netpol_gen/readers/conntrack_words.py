@@ -107,7 +107,10 @@ class Field:
 
 
 class Text:
-    """A block of complete lines. `starts` and `ends` bound its lines within `data`, newlines left out."""
+    """A block of complete lines. `starts` and `ends` bound its lines within `data`, newlines left out.
+
+    `equals` has the place of every `=`; of each line's, `first_equal` is the number of the first.
+    """
 
     def __init__(self, block: bytes) -> None:
         """`block` may lack its last newline."""
@@ -118,8 +121,17 @@ class Text:
         # Of an opaque type: numpy copies any number of unaligned bytes as quickly as one aligned word.
         self._words = self._windows(8)
         self._fields = self._windows(24)
-        self.ends: Int = np.flatnonzero(self.bytes[PAD : PAD + len(block)] == ord("\n")) + PAD
+        view = self.bytes[PAD : PAD + len(block)]
+        # One search for both: what ends a line and what ends a key.
+        marks = np.flatnonzero((view == ord("\n")) | (view == ord("="))) + PAD
+        newline = self.bytes[marks] == ord("\n")
+        ends = np.flatnonzero(newline)
+        self.ends: Int = marks[ends]
         self.starts: Int = np.concatenate([np.array([PAD], dtype=np.int64), self.ends[:-1] + 1])
+        self.equals: Int = marks[~newline]
+        upto = ends - np.arange(len(ends))
+        self.first_equal: Int = np.concatenate([np.zeros(1, dtype=np.int64), upto[:-1]])
+        self.equal_count: Int = upto - self.first_equal
 
     def _windows(self, size: int) -> NDArray[np.void]:
         return np.ndarray((len(self.data) - size + 1,), dtype=f"V{size}", buffer=self.data, strides=(1,))

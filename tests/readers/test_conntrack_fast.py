@@ -182,8 +182,10 @@ def _folded(data: bytes) -> set[tuple[int, ...]]:
     entries_ = decode(data, 1, addresses).entries
     for i in range(len(entries_.line)):
         folder.add(replace(entries_, **{name: getattr(entries_, name)[i : i + 1] for name in COLUMNS}), 0)
-    found = folder.finish()
-    assert isinstance(found, Conversations)
+    return {row for share in folder.finish() for row in _rows_of(share)}
+
+
+def _rows_of(found: Conversations) -> set[tuple]:
     names = ("client", "dialled", "server", "ports", "hour", "first", "last", "records", "signals", "place")
     rows = zip(*(getattr(found, name).tolist() for name in names), strict=True)
     per_row = [[] for _ in found.client]
