@@ -143,7 +143,7 @@ def size_against_over_permission(plans: Plan | Mapping[str, Plan], config: Confi
         points = _sizes(gather(plan, config))
         across, up = [size for size, _, _ in points], [excess for _, excess, _ in points]
         axes.scatter(across, up, color=_COLOURS[i % len(_COLOURS)], alpha=0.75, label=_plain(name) or None)
-        if len(named) == 1 and len(points) <= _NAMED:
+        if len(named) == 1 and 0 < len(points) <= _NAMED:
             _name_points(axes, points)
     axes.set_title("Policy size against over-permission", loc="left")
     axes.set_xlabel("peers and ports in the policy's rules")
@@ -161,7 +161,7 @@ def _name_points(axes: Axes, points: Sequence[tuple[int, int, str]]) -> None:
     for at, names in together.items():
         label = "\n".join(sorted(names))
         axes.annotate(label, at, (5, 5), textcoords="offset points", fontsize=7, rotation=35, rotation_mode="anchor")
-    axes.margins(y=0.25)
+    axes.set_ylim(-0.5, max(excess for _, excess, _ in points) * 1.3 + 1)
 
 
 def draw_all(plan: Plan, config: Config, directory: Path) -> list[Path]:

@@ -137,7 +137,7 @@ function showMatrix() {
     el("div", { class: "filters" }, el("span", { class: "pair", role: "group", "aria-label": "Policies" }, toggles), src.node, dst.node, state.node,
       el("label", {}, "Name ", find), el("label", {}, quiet, "also where nothing was seen"), el("span", { class: "pair", role: "group", "aria-label": "Cell size" }, zooms)),
     el("ul", { class: "legend" }, CELL_KINDS.map(([k]) => el("li", {}, swatch(k), STATE_NAMES[k]))),
-    counts, box, where, details, el("div", { class: "card" }, el("h2", {}, "The same as a list"), list.node));
+    counts, where, box, details, el("div", { class: "card" }, el("h2", {}, "The same as a list"), list.node));
   draw();
 }
 

@@ -1,6 +1,6 @@
 /* One workload: who calls it, what it calls, the rules and what stands behind them, before and after. */
 
-const MOST = 30;
+const MOST = 14;
 
 function showWorkload(parts) {
   const [, space, kind, name] = parts;
@@ -38,7 +38,9 @@ function diagram(i, mine) {
       if (!groups.has(k)) groups.set(k, []);
       groups.get(k).push(e);
     });
-    return [...groups].sort((a, b) => a[0] - b[0]);
+    const busy = (edges) => edges.reduce((n, e) => n + value(e, "flows"), 0);
+    // The busiest are drawn, in the order of their names.
+    return [...groups].sort((a, b) => busy(b[1]) - busy(a[1]) || a[0] - b[0]).map((g, k) => [...g, k < MOST]).sort((a, b) => b[2] - a[2] || a[0] - b[0]);
   };
   const clients = grouped("dst", "src"), servers = grouped("src", "dst");
   const ports = distinct(drawn.filter((e) => value(e, "dst") === i).map((e) => value(e, "port") * 4 + ["TCP", "UDP", "SCTP"].indexOf(value(e, "protocol"))));
@@ -162,7 +164,7 @@ async function copy(text, pre, button) {
 }
 
 function changesCard(i) {
-  const rows = DATA.changes.filter((c) => c[1] === i || c[2] === i);
+  const rows = [...DATA.changes.filter((c) => c[1] === i || c[2] === i), ...turned(i)];
   const before = (PARTIES[i].before || []).map((k) => DATA.policies[k]), after = (PARTIES[i].after || []).map((k) => DATA.policies[k]);
   const list = (policies) => (policies.length ? el("ul", { class: "plain" }, policies.map((p) => el("li", {}, p.ns + "/" + p.name, el("span", { class: "dim" }, " " + (p.types || []).join(", "))))) : el("p", { class: "dim" }, "none: open"));
   const table = tableOf({
@@ -175,7 +177,20 @@ function changesCard(i) {
   });
   const node = el("div", { class: "card" }, el("h2", {}, "Before and after"),
     el("div", { class: "sides" }, el("div", {}, el("h3", {}, "Today"), list(before)), el("div", {}, el("h3", {}, "With the generated policies"), list(after))), table.node);
+  if (DATA.unlisted) node.append(el("p", { class: "dim" }, number(DATA.unlisted) + " rows about address ranges, of all workloads, are not listed in this page; the command diff prints them."));
   table.update(rows);
   return node;
+}
+/** Rows between this workload and others, from the two matrices. */
+function turned(i) {
+  const before = sideOf("before").allowed, after = sideOf("after").allowed, rows = [];
+  const broken = new Set(DATA.changes.filter((c) => typeof c[1] === "number" && typeof c[2] === "number").map((c) => c[1] * N + c[2]));
+  const look = (a, b) => {
+    const cell = a * N + b;
+    if (!isWorkload(a) || !isWorkload(b) || broken.has(cell)) return;
+    for (const change of DATA.turned[before[cell] + "-" + after[cell]] || []) rows.push([change, a, b, DATA.texts[before[cell]][0], DATA.texts[after[cell]][0], ""]);
+  };
+  for (let j = 0; j < N; j += 1) { look(j, i); if (j !== i) look(i, j); }
+  return rows.sort((a, b) => compare(b[0], a[0]) || a[1] - b[1] || a[2] - b[2]);
 }
 const end = (e) => (typeof e === "number" ? partyName(e) : e);

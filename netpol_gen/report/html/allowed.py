@@ -137,7 +137,7 @@ class _Outer:
 def exceeds(rows: Sequence[Sequence[int]], texts: Texts, seen: Mapping[tuple[int, int], ConnectionSet]) -> list[int]:
     """Cells, as `source * parties + destination`, where something was seen and more than that is allowed."""
     out = []
-    wide = [list(_unfold(row)) for row in rows]
+    wide = [list(unfold(row)) for row in rows]
     for (src, dst), used in sorted(seen.items()):
         _, may = texts.sets[wide[src][dst]]
         if may - used:
@@ -145,7 +145,8 @@ def exceeds(rows: Sequence[Sequence[int]], texts: Texts, seen: Mapping[tuple[int
     return out
 
 
-def _unfold(row: Sequence[int]) -> Iterable[int]:
+def unfold(row: Sequence[int]) -> Iterable[int]:
+    """The values of a run-length coded row, one by one."""
     for value, run in zip(row[::2], row[1::2], strict=True):
         yield from (value for _ in range(run))
 

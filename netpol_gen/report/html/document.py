@@ -8,7 +8,10 @@
 | texts | pairs of connection sets (certain, possible) as text |
 | sides | `before` and `after`: `rows` of run-length coded numbers of `texts`, source by destination; `more`: cells |
 | policies | all policies, before and after; `sides[].policies` numbers those in force there |
-| changes | rows of the difference between before and after |
+| changes | rows of the difference between before and after that the matrices do not tell: broken ones, and with an
+address range or a party outside at an end |
+| turned | for numbers of `texts` before and after, as `before-after`, what that is: `opened`, `closed` or both |
+| unlisted | rows of `changes` that are only counted |
 | ports, wide, findings | the port inventory, rules that admit ports without naming them, and what is worth a look |
 | left_out | edges set aside that are only counted here |
 
@@ -21,12 +24,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from netpol_gen.connectivity import End
-from netpol_gen.diff import DiffRow
+from netpol_gen.diff import Change, DiffRow
 from netpol_gen.edges import ACCEPTED, Observation
 from netpol_gen.flowtable import Reason
 from netpol_gen.model import Decision, Edge, Evidence, External, ObservedVerdict, Party, Severity, Workload
 from netpol_gen.ports import Mark, PortRow
-from netpol_gen.report.html.allowed import Texts, allowed_rows, exceeds, used_between
+from netpol_gen.report.html.allowed import Texts, allowed_rows, exceeds, unfold, used_between
 from netpol_gen.report.html.material import Material, Side
 from netpol_gen.report.html.parties import Parties, find_parties, party_json, text
 from netpol_gen.report.html.rules import policy_json
@@ -35,7 +38,8 @@ FORMAT = "netpol-gen/report"
 VERSION = 1
 MAX_ASIDE = 5000
 """So many set-aside edges are listed; the rest is counted. All of them are in the evidence file of `generate`."""
-MAX_CHANGES = 5000
+MAX_CHANGES = 20_000
+"""So many rows of the difference about address ranges are listed; the rest is counted. `diff` prints all of them."""
 
 EDGE_COLUMNS = (
     "src", "dst", "src_address", "dst_address", "protocol", "port", "status", "before", "after", "flows", "records",
@@ -69,7 +73,7 @@ def document(material: Material) -> dict[str, Any]:
         "texts": texts.dump(),
         "sides": sides,
         "policies": policy_json(policies, material.plan, numbers),
-        "changes": [_change(r, parties, material) for r in material.difference.rows[:MAX_CHANGES]],
+        **_changes(material, parties, texts, sides),
         "ports": [_port(p, parties) for p in material.ports.rows],
         "wide": [[parties.index[w.workload], w.ports, text(w.allowed_by)] for w in material.ports.wide],
         "findings": findings(material),
@@ -135,6 +139,28 @@ def _edge(o: Observation, material: Material, parties: Parties, statuses: Sequen
         [text(v) for v in e.vips[:20]],
         text((after.missing or after.reason) if after is not None and doubt else audited),
     ]
+
+
+def _changes(material: Material, parties: Parties, texts: Texts, sides: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """The difference without what the two matrices tell: between two workloads they differ or not."""
+    rows = material.difference.rows
+    broken = {(r.src, r.dst) for r in rows if r.change is Change.BROKEN}
+    told = [r for r in rows if (r.src, r.dst) in broken or not all(isinstance(e, Workload) for e in (r.src, r.dst))]
+    pairs: set[tuple[int, int]] = set()
+    for before, after in zip(sides["before"]["rows"], sides["after"]["rows"], strict=True):
+        if before != after:
+            pairs |= {(a, b) for a, b in zip(unfold(before), unfold(after), strict=True) if a != b}
+    turned: dict[str, list[str]] = {}
+    for a, b in sorted(pairs):
+        was, now = texts.sets[a][0], texts.sets[b][0]
+        found = [str(c) for c, more in ((Change.OPENED, now - was), (Change.CLOSED, was - now)) if more]
+        if found:
+            turned[f"{a}-{b}"] = found
+    return {
+        "changes": [_change(r, parties, material) for r in told[:MAX_CHANGES]],
+        "turned": turned,
+        "unlisted": max(0, len(told) - MAX_CHANGES),
+    }
 
 
 def _change(row: DiffRow, parties: Parties, material: Material) -> list[Any]:

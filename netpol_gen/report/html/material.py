@@ -78,8 +78,10 @@ def gather(
     sides = []
     for policies in (old, new):
         allowed = connections(policies, known, tiers=known.tiers, table=table, ipblock_matches_pods=matching)
-        judged = replay(policies, known, seen, tiers=known.tiers, ipblock_matches_pods=matching)
-        sides.append(Side(policies, allowed, {r.edge: r.verdict for r in judged.rows}))
+        verdicts = {r.edge: r.verdict for r in plan.replay.rows} if _proved(plan, policies) else {}
+        rest = {edge: evidence for edge, evidence in seen.items() if edge not in verdicts}
+        judged = replay(policies, known, rest, tiers=known.tiers, ipblock_matches_pods=matching)
+        sides.append(Side(policies, allowed, verdicts | {r.edge: r.verdict for r in judged.rows}))
     return Material(
         plan,
         config,
@@ -101,6 +103,12 @@ def gather(
         title,
         tuple(notes),
     )
+
+
+def _proved(plan: Plan, policies: tuple[NetworkPolicy, ...]) -> bool:
+    """Whether the plan's own replay was through just these policies."""
+    together = (*(p for p in plan.existing if p.ref not in plan.replaces), *plan.policies)
+    return tuple(sorted(together, key=lambda p: p.ref)) == policies
 
 
 def in_force_after(plan: Plan) -> tuple[NetworkPolicy, ...]:
