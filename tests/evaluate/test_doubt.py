@@ -21,7 +21,7 @@ from tests import oracle
 from tests.evaluate import worlds
 from tests.evaluate.test_oracle import QUESTIONS, SAYS, lookup, table
 
-SEEDS = range(80)
+SEEDS = range(50)
 
 
 def forget(inventory, r):
