@@ -102,6 +102,8 @@ class Reader:
         """Hours since the epoch by `2021-06-16T16:52`."""
         self.nodes: dict[bytes, str] = {}
         """Node names by their JSON text."""
+        self.shared: dict[str, str] = {}
+        """One object for each node name."""
         window = rows.window
         self.since = times.text(max(window.since or 0, 0))
         self.until = "~" if window.until is None else times.text(max(window.until, 0))
@@ -268,14 +270,16 @@ class Reader:
                     self._odd(flow, numbers[index], bytes_of and bytes_of(index))
                     continue
                 ends = _addresses(flow.ip)
-                # Without a node name, look again: it may stand elsewhere. Where it does not, a cell without one is made.
+                # Without a node name, look again: it may stand elsewhere; where it does not, this cell has none.
                 if ends is None or not (flow.node_name or bytes_of is None):
                     self._odd(flow, numbers[index], bytes_of and bytes_of(index))
                     continue
+                # One text for each node: what cells share stays in the processor's cache.
+                flow.node_name = self.shared.setdefault(flow.node_name, flow.node_name)
                 cell = self._cell(flow, ends, deed, server, numbers[index])
                 if cell is None:
                     continue
-                cells[place] = cell
+                cells[place[0], server, group, flow.node_name] = cell
             row, _, _, base, latest = cell
             if when > row.last:  # noqa: PLR1730 - max() and min() take four times as long
                 row.last = when
@@ -303,6 +307,7 @@ class Reader:
         self.cells.clear()
         self.forms.clear()
         self.minutes.clear()
+        self.shared.clear()
         self.deeds.clear()
         self.facts.clear()
 
