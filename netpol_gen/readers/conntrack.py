@@ -39,6 +39,11 @@ NAME = "conntrack"
 SOURCE = Source(NAME, "conntrack", "")
 BLOCK = 4 * 1024 * 1024
 """Bytes decoded at once: enough lines to make up for the calls, few enough that their columns stay in the cache."""
+_UNTIMED = (
+    "conntrack: tables without times show what is alive when they are dumped, whenever that was; their addresses are "
+    "taken to belong to whoever holds them at the inventory's end. `conntrack -L -o ktimestamp` and `conntrack -E -o "
+    "timestamp` tell when."
+)
 _LARGE = 8 * BLOCK
 """Bytes of a file from which on threads are worth their start."""
 _ODD = 4096
@@ -81,7 +86,8 @@ def read(items: Sequence[Input], options: Options, *, snapshot: int | None = Non
     for number, item in enumerate(items):
         reader.file(item, number)
     table = conntrack_table.build(reader.folder.finish(), reader.addresses, names)
-    return finish(table, reader.account, SOURCE, names, ())
+    untimed = any(each == UNKNOWN_TIME for each in table.column("first_seen").cast("int64").unique().to_pylist())
+    return finish(table, reader.account, SOURCE, names, (_UNTIMED,) if untimed else ())
 
 
 class _Reader:

@@ -85,7 +85,7 @@ def tables(draw):
         made |= {"records": records, "replies": draw(st.integers(0, records)), "flows": draw(counts)}
         made |= {"protocol": draw(st.sampled_from(["TCP", "UDP", "SCTP", "ICMP", "ICMPv6", "47"]))}
         made |= {"direction": draw(st.none() | st.sampled_from(["syn", "conntrack", "port-order"]))}
-        made |= {"signals": draw(st.integers(0, 2047)), "sample": draw(texts), "source": draw(texts.map(str))}
+        made |= {"signals": draw(st.integers(0, 2047)), "sample": draw(texts.map(str)), "source": draw(texts.map(str))}
         for end in ("src", "dst"):
             made[f"{end}_names"], made[f"{end}_labels"] = draw(lists), draw(labels)
             made[f"{end}_identity"] = draw(st.none() | st.integers(-(2**63), 2**63 - 1))

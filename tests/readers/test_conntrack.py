@@ -431,6 +431,13 @@ def test_dump_without_times_is_of_an_unknown_now():
     assert found["hours"] == []
 
 
+def test_unknown_times_are_told_to_the_user():
+    (note,) = read(PLAIN).notes
+    assert "tables without times" in note
+    assert read(DESTROYED).notes == ()
+    assert read(PLAIN, snapshot=STAMP * NS).notes == ()
+
+
 def test_snapshot_time_can_be_given():
     found = row(PLAIN, snapshot=STAMP * NS)
     assert when(found, "first_seen") == STAMP * NS
