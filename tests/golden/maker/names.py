@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from maker.capture import Outside
 from maker.case import Case
-from maker.cluster import Cluster, Pod, two_nodes
+from maker.cluster import Cluster, Pod, suffix, two_nodes
 
 
 def _two_revisions(case: Case) -> tuple[Cluster, Pod, Pod, Pod]:
@@ -58,7 +58,7 @@ def deleted_pods_only_in_flows(case: Case) -> None:
     """The inventory was dumped after a rollout: the pods that made the calls are gone, their names are not."""
     c, h = case.shop(), case.flows
     (web,) = c.deployment("shop", "web", "10.0.1.50@n1", revision="2")
-    (api,) = c.deployment("shop", "api", "10.0.2.11@n2", ports=("8080",))
+    (api,) = c.deployment("shop", "api", "10.0.2.11@n2", ports=("http:8080",))
     labels = {"app": "web", "pod-template-hash": "6b746f74dc"}
     gone = Pod(
         "shop", "web-6b746f74dc-9rcxx", ("10.0.1.10",), "n1", labels, ("Deployment", "web"), web.namespace_labels
@@ -66,6 +66,9 @@ def deleted_pods_only_in_flows(case: Case) -> None:
     once = Pod("shop", "batch-import", ("10.0.1.11",), "n1", {"app": "batch-import"}, None, web.namespace_labels)
     h.call(gone, api, 8080)
     h.call(once, api, 8080)
+    # A server that is gone declared nothing that anybody could look up; those that are there speak for it.
+    before = Pod("shop", "api-6b746f74dc-x2x4z", ("10.0.2.30",), "n2", {"app": "api"}, ("Deployment", "api"))
+    h.call(gone, before, 8080)
 
 
 def statefulset_scales(case: Case) -> None:
@@ -127,7 +130,11 @@ def pod_without_labels(case: Case) -> None:
     (web,) = c.deployment("shop", "web", "10.0.1.10@n1", ports=("8080",))
     (api,) = c.deployment("shop", "api", "10.0.2.11@n2", ports=("8080",))
     naked = c.pod("shop", "naked", "10.0.1.66@n1", ports=("7000",))
+    hashed = c.pod(
+        "shop", "hashed", "10.0.1.67@n1", labels={"pod-template-hash": "6b746f74dc", "helm.sh/chart": "x-1.0"}
+    )
     h.call(naked, api, 8080)
+    h.call(hashed, api, 8080)
     h.call(web, naked, 7000)
     h.call(api, web, 8080)
 
@@ -149,6 +156,31 @@ def cronjob_next_run(case: Case) -> None:
             if over:
                 case.flows.at(f"2026-03-02T10:{run + 1:02}:00+00:00")
                 case.flows.call(pod, api, 8080)
+
+
+def cronjob_thirty_runs_are_one(case: Case) -> None:
+    """No inventory: thirty runs of a CronJob, each with a name, an address and labels of its own."""
+    case.cluster, h = None, case.flows
+    api = Pod("shop", "api-7d9c5f6b8-x2x4z", ("10.0.2.11",), "n2", {"app": "api"}, ("Deployment", "api"))
+    for run in range(30):
+        job = f"report-{29540760 + 10 * run}"
+        labels = {"app": "report", "batch.kubernetes.io/job-name": job, "controller-uid": f"c0ffee{run:02}"}
+        h.call(Pod("shop", f"{job}-{suffix(job, 5)}", (f"10.0.1.{30 + run}",), "n1", labels, ("Job", job)), api, 8080)
+        h.wait(minutes=10)
+
+
+def statefulset_without_inventory(case: Case) -> None:
+    """No inventory: replicas carry labels with their own names, and what selects them has to fit the next one too."""
+    case.cluster, h = None, case.flows
+    web = Pod("shop", "web-7d9c5f6b8-x2x4z", ("10.0.1.10",), "n1", {"app": "web"}, ("Deployment", "web"))
+    for i in range(2):
+        name = f"redis-{i}"
+        labels = {"app": "redis", "apps.kubernetes.io/pod-index": str(i), "statefulset.kubernetes.io/pod-name": name}
+        h.call(web, Pod("shop", name, (f"10.0.2.{20 + i}",), "n2", labels, None), 6379)
+    case.later = two_nodes()
+    case.later.namespace("shop")
+    case.later.deployment("shop", "web", "10.0.1.11@n1")
+    case.later.statefulset("shop", "redis", "10.0.2.20@n2", "10.0.2.21@n2", "10.0.1.22@n1", ports=("6379",))
 
 
 def cross_namespace_peers(case: Case) -> None:
@@ -187,6 +219,8 @@ CASES = {
         helm_chart_version_bump,
         pod_without_labels,
         cronjob_next_run,
+        cronjob_thirty_runs_are_one,
+        statefulset_without_inventory,
         cross_namespace_peers,
         labels_shared_by_two_workloads,
     )

@@ -93,6 +93,27 @@ def api_server_by_its_endpoints(case: Case) -> None:
     h.call(server, operator, 9443)
 
 
+def webhook_is_called_by_the_api_server(case: Case) -> None:
+    """Objects say that the API server calls `hook` on 9443 and `metrics` on 10250; no flow shows it."""
+    c, h = case.shop(), case.flows
+    c.namespace("default")
+    (web,) = c.deployment("shop", "web", "10.0.1.10@n1")
+    (hook,) = c.deployment("shop", "hook", "10.0.1.11@n1", ports=("webhook:9443", "http:8080"))
+    (metrics,) = c.deployment("shop", "metrics", "10.0.2.12@n2", ports=("https:10250",))
+    c.deployment("shop", "idle-hook", "10.0.2.13@n2", ports=("9443",))
+    c.service("default", "kubernetes", "10.96.0.1", 443, 6443)
+    c.slice("default", "kubernetes", [("172.31.0.2", None)], 6443)
+    c.service("shop", "hook", "10.96.7.20", 443, "webhook", (hook, 9443), selector={"app": "hook"})
+    c.service("shop", "metrics", "10.96.7.21", 443, "https", (metrics, 10250), selector={"app": "metrics"})
+    client = {"service": {"namespace": "shop", "name": "hook", "port": 443, "path": "/validate"}}
+    c.add("admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration", "hook",
+          webhooks=[{"name": "v.hook.example", "clientConfig": client}])  # fmt: skip
+    spec = {"group": "metrics.k8s.io", "version": "v1beta1", "service": {"namespace": "shop", "name": "metrics"}}
+    c.add("apiregistration.k8s.io/v1", "APIService", "v1beta1.metrics.k8s.io", spec=spec)
+    h.call(web, hook, 8080)
+    h.call(web, metrics, 10250)
+
+
 def snat_nodeport_cluster_policy(case: Case) -> None:
     """Clients from outside come in by a NodePort and look like the node that translated them."""
     c, h = case.shop(), case.flows
@@ -126,6 +147,7 @@ CASES = {
         hostnetwork_scrape_is_the_node,
         ingress_controller_on_host_network,
         api_server_by_its_endpoints,
+        webhook_is_called_by_the_api_server,
         snat_nodeport_cluster_policy,
         snat_clients_as_the_world,
         nodeport_local_keeps_the_client,
