@@ -47,7 +47,7 @@ LAYERS: tuple[Layer, ...] = (
     ),
     layer(
         "knowing",
-        "accept edges evidence store resolve parties direction identity inventory",
+        "accept edges evidence store resolve parties direction identity inventory profiles",
         "ground reading",
         "numpy pandas pyarrow msgspec yaml",
     ),

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from netpol_gen.cli import options as o
-from netpol_gen.cli.held import Where, read_with_existing
+from netpol_gen.cli.held import Where, read_with_existing, with_cni
 from netpol_gen.cli.output import put, say
 from netpol_gen.config import Mode, NamedPorts, SnatClients
 
@@ -99,6 +99,7 @@ def generate(
     from netpol_gen.report.summary import summary
 
     held = read_with_existing(inventory, settings, Where(live, context, kubeconfig), existing)
+    settings = with_cni(settings, held.inventory, given=o.names(config, "cni", cni), quiet=quiet)
     table = api.load_flows(flows, source=source, config=settings, aws_format=aws_format)
     plan = api.generate(table, held.inventory, settings, held.existing)
     if not quiet or not plan.replay.holds:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from netpol_gen.cli.output import say
@@ -84,3 +84,22 @@ def read_with_existing(paths: Sequence[str], config: Config, where: Where, exist
         return Held(held)
     known = {p.ref: p for p in (*in_force, *(api.read_policies(files).policies if files else ()))}
     return Held(held, tuple(known[ref] for ref in sorted(known)))
+
+
+def with_cni(config: Config, held: Inventory, *, given: bool, quiet: bool = False) -> Config:
+    """The settings for the CNI that the inventory shows, unless one was named; says which on stderr."""
+    from netpol_gen.profiles import PROFILES, detect, unenforced
+
+    if given:
+        return config
+    found = detect(held)
+    if len(found) == 1:
+        if not quiet:
+            say(f"CNI: {PROFILES[found[0].cni].name}, told from {found[0].why} (--cni overrides)")
+        return replace(config, cni=found[0].cni)
+    if found:
+        shown = "; ".join(f"{PROFILES[d.cni].name} ({d.why})" for d in found)
+        say(f"CNI: not told, there are signs of several: {shown}; name one with --cni")
+    elif name := unenforced(held):
+        say(f"CNI: {name} enforces no NetworkPolicy by itself; name what does with --cni")
+    return config

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from netpol_gen.cli import options as o
-from netpol_gen.cli.held import Where, read_held
+from netpol_gen.cli.held import Where, read_held, with_cni
 from netpol_gen.cli.output import put, say
 
 if TYPE_CHECKING:
@@ -109,6 +109,7 @@ def verify(
 
     rules = api.read_policies([policies])
     held = read_held(inventory, settings, Where(live, context, kubeconfig))
+    settings = with_cni(settings, held, given=o.names(config, "cni", cni), quiet=quiet)
     found = api.find_edges(api.load_flows(flows, source=source, config=settings, aws_format=aws_format), held, settings)
     replayed = replay(
         rules.policies,
@@ -151,6 +152,7 @@ def explain(
 
     rules = api.read_policies([policies])
     held = read_held(inventory, settings, Where(live, context, kubeconfig), otherwise=[policies])
+    settings = with_cni(settings, held, given=o.names(config, "cni", cni))
     protocol, number = library.parse_port(port)
     explanation = library.explain(
         rules.policies,
@@ -192,6 +194,7 @@ def list_connections(
 
     rules = api.read_policies([policies])
     held = read_held(inventory, settings, Where(live, context, kubeconfig), otherwise=[policies])
+    settings = with_cni(settings, held, given=o.names(config, "cni", cni))
     tiers, matches = _tiers(rules, held), settings.cni.ipblock_matches_pods
     found = connectivity.connections(rules.policies, held, tiers=tiers, ipblock_matches_pods=matches)
     exposed = (
@@ -257,6 +260,7 @@ def diff(
     else:
         # The workloads that stand beside the policies; an empty set borrows those of the other side.
         held = [api.read_inventory([p for p in sides if p != _NONE][:1]) for sides in ((old, new), (new, old))]
+    settings = with_cni(settings, held[1], given=o.names(config, "cni", cni))
     seen = None
     if flows:
         table = api.load_flows(flows, source=source, config=settings, aws_format=aws_format)

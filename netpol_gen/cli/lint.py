@@ -12,7 +12,7 @@ import typer
 
 from netpol_gen import __version__
 from netpol_gen.cli import options as o
-from netpol_gen.cli.held import Where, read_held
+from netpol_gen.cli.held import Where, read_held, with_cni
 from netpol_gen.cli.output import put, say
 from netpol_gen.config import Cni
 from netpol_gen.errors import CheckFailedError, InputError, OptionError, Place, printable
@@ -98,6 +98,8 @@ def lint(
     rules = _settings(config, lint_config, severity)
     where = Where(live, context, kubeconfig)
     held = read_held(inventory, settings, where) if inventory or where != Where() else None
+    if held is not None:
+        settings = with_cni(settings, held, given=o.names(config, "cni", cni))
     edges = None
     if flows:
         table = api.load_flows(flows, source=source, config=settings, aws_format=aws_format)

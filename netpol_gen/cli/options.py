@@ -234,6 +234,11 @@ def make_config(file: Path | None, **options: Any) -> Config:
     return Config(**values)
 
 
+def names(file: Path | None, key: str, option: object) -> bool:
+    """Whether a setting was given, by option or in the file."""
+    return option is not None or (file is not None and key in _read_file(file))
+
+
 def _setting(key: str, value: Any, option: str) -> dict[str, Any]:
     if key == "accept":
         return _verdicts(_texts(value, option))

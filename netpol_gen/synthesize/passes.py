@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
 from netpol_gen.config import Cni
-from netpol_gen.model import Protocol
+from netpol_gen.model import Edge, Protocol
 from netpol_gen.policy import IPBlock, Peer, PolicyPort
+from netpol_gen.profiles import PROFILES
 from netpol_gen.sets import AddressSet, Network
 from netpol_gen.synthesize.cover import Cover, cover
 from netpol_gen.synthesize.drafts import Draft, merged
@@ -104,9 +105,39 @@ def _peers_of_ports(drafts: Drafts, _limits: Limits) -> Drafts:
 
 def _ranges(drafts: Drafts, limits: Limits) -> Drafts:
     """Long runs of numbers as a range, where the CNI heeds it."""
-    if limits.cni is Cni.AZURE_NPM:
+    if not PROFILES[limits.cni].ranges:
         return drafts
     return tuple(merged((d,), d.peers, _with_ranges(d.ports)) for d in drafts)
+
+
+def _split(drafts: Drafts, limits: Limits) -> Drafts:
+    """Rules with more ports than the CNI takes in one become several."""
+    limit = PROFILES[limits.cni].ports_of_rule
+    if not limit:
+        return drafts
+    out: list[Draft] = []
+    for draft in drafts:
+        parts = [draft.ports[i : i + limit] for i in range(0, len(draft.ports), limit)]
+        out += [draft] if len(parts) == 1 else [_part(draft, ports) for ports in parts]
+    return tuple(out)
+
+
+def _part(draft: Draft, ports: tuple[PolicyPort, ...]) -> Draft:
+    """Some ports of a rule, with what stands behind them."""
+
+    def behind(edges: Iterable[Edge]) -> frozenset[Edge]:
+        return frozenset(e for e in edges if any(_may_be(port, e) for port in ports))
+
+    return replace(draft, ports=ports, edges=behind(draft.edges), inferred=behind(draft.inferred))
+
+
+def _may_be(port: PolicyPort, edge: Edge) -> bool:
+    """Whether a port of a rule admits an edge's; of a name it is not known here."""
+    if port.protocol is not edge.protocol:
+        return False
+    if not isinstance(port.port, int):
+        return True
+    return port.port <= edge.port <= (port.end_port or port.port)
 
 
 PASSES: tuple[Pass, ...] = (
@@ -117,6 +148,7 @@ PASSES: tuple[Pass, ...] = (
     Pass("ports-of-a-peer", "same", _ports_of_a_peer),
     Pass("peers-of-ports", "same", _peers_of_ports),
     Pass("ranges", "same", _ranges),
+    Pass("split", "same", _split),
 )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from netpol_gen.config import Config, NamedPorts
 from netpol_gen.model import Protocol
 from netpol_gen.policy import PolicyPort
+from netpol_gen.profiles import PROFILES
 from netpol_gen.synthesize.universe import Row
 
 _PORT_NAME = re.compile(r"(?=.{1,15}$)(?=.*[a-z])(?!.*--)[a-z0-9]([-a-z0-9]*[a-z0-9])?")
@@ -15,7 +16,8 @@ _PORT_NAME = re.compile(r"(?=.{1,15}$)(?=.*[a-z])(?!.*--)[a-z0-9]([-a-z0-9]*[a-z
 
 def policy_port(protocol: Protocol, number: int, rows: Sequence[Row], config: Config) -> PolicyPort:
     """`rows` are the pods at the server's end; none if that is no pod."""
-    name = shared_name(protocol, number, rows) if config.named_ports is NamedPorts.AUTO else ""
+    named = config.named_ports is NamedPorts.AUTO and PROFILES[config.cni].port_names
+    name = shared_name(protocol, number, rows) if named else ""
     return PolicyPort(protocol, name or number)
 
 

@@ -13,7 +13,10 @@ NPG303 egress is isolated and no resolver is known      NPG331 the kubelet
 NPG304 default deny cuts off what was never seen        NPG332 etcd
 NPG305 default deny left out in a direction             NPG333 remote shells to or from outside
 NPG306 a namespace that no policy can live in           NPG340 Service port differs from container port (EKS)
-NPG307 a given name for a workload that is not there
+NPG307 a given name for a workload that is not there   NPG341 a port range that some CNIs cut to its first port
+NPG308 a rule for the API server's calls, inferred     NPG342 more ports for a peer than this CNI takes
+NPG309 the API server calls, and no rule can be made   NPG343 both address families on a CNI that has one
+                                                       NPG344 pods that this CNI leaves out
 ```
 """
 

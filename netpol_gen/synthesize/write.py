@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import TypeGuard
 
 from netpol_gen.config import Config
 from netpol_gen.errors import InvariantError, printable
@@ -13,8 +14,10 @@ from netpol_gen.model import Diagnostic, Direction, Edge, Evidence, External, Ex
 from netpol_gen.policy import NetworkPolicy
 from netpol_gen.synthesize import passes
 from netpol_gen.synthesize.baseline import default_deny, house_labels
+from netpol_gen.synthesize.callers import Callers
 from netpol_gen.synthesize.dns import OTHER_PROTOCOL, Resolvers
 from netpol_gen.synthesize.drafts import Draft
+from netpol_gen.synthesize.enforcement import enforcement
 from netpol_gen.synthesize.guards import guard_rails
 from netpol_gen.synthesize.names import is_namespace, policy_names
 from netpol_gen.synthesize.peers import Answer, Directory, addresses_of, forbidden
@@ -77,6 +80,7 @@ class _Writer:
         self.universe = Universe(inventory, mentioned)
         self.directory = Directory(self.universe, config)
         self.resolvers = Resolvers.of(edges, inventory)
+        self.callers = Callers.of(inventory)
         self.labels = house_labels(config)
         self.names = policy_names(self.universe.workloads, config)
         self.limits = passes.Limits(config.max_extra_addresses, forbidden(self.directory), config.cni)
@@ -175,6 +179,9 @@ class _Writer:
         if direction is Direction.EGRESS:
             for member in members:
                 self._add_dns(section, member, rows)
+        else:
+            for member in members:
+                self._add_callers(section, member, rows)
         self._account(unit, direction, section)
         return section.drafts
 
@@ -228,6 +235,21 @@ class _Writer:
         if not added and not self.resolvers.has_dns(egress) and not self.resolvers.serves(member):
             self.say("NPG303", member, "egress is isolated, and NO rule for DNS was written: no resolver is known")
 
+    def _add_callers(self, section: _Section, member: Workload, rows: Collection[Row]) -> None:
+        """Let the API server in where webhooks and APIServices make it call."""
+        seen = {(e.src.kind, e.port) for e in self.seen.get((member, Direction.INGRESS), []) if _is_external(e.src)}
+        for edge, why in self.callers.of_workload(member):
+            if (ExternalKind.API_SERVER, edge.port) in seen:
+                continue
+            answer = self.directory.answer(edge, Direction.INGRESS)
+            if not answer.peers:
+                text = f"{why}, on port {edge.port}, and NO rule for it was written: {answer.problem}"
+                self.say("NPG309", member, text)
+                continue
+            section.remarks |= set(answer.remarks)
+            section.drafts += self._drafts(answer, edge, Direction.INGRESS, rows, why)
+            self.say("NPG308", member, f"a rule for port {edge.port} is inferred: {why}", Severity.INFO)
+
     def _account(self, unit: Unit, direction: Direction, section: _Section) -> None:
         """Say what the section costs and what it leaves out."""
         self.unwritten += section.unwritten
@@ -255,6 +277,8 @@ class _Writer:
         for direction, drafts in rules.items():
             self.notes += [_note(policy, direction, i, draft) for i, draft in enumerate(drafts)]
             self._outside(policy, direction, drafts)
+        for code, text in enforcement(policy, unit.members, self.config.cni):
+            self.say(code, policy.ref, text)
 
     def _outside(self, policy: NetworkPolicy, direction: Direction, drafts: Iterable[Draft]) -> None:
         """What the addresses outside come to."""
@@ -289,11 +313,18 @@ class _Writer:
         for namespace in sorted({w.namespace for w in self.universe.workloads if self.config.in_scope(w.namespace)}):
             if not is_namespace(namespace):
                 continue
-            open_to = {(w, d) for w, d in self.seen if w.namespace == namespace and w not in self.universe.host_network}
+            called = {(w, Direction.INGRESS) for w in self.callers.calls}
+            open_to = {
+                (w, d)
+                for w, d in {*self.seen, *called}
+                if w.namespace == namespace and w not in self.universe.host_network
+            }
             blocked = sorted(open_to - self.isolated)
             for workload, direction in blocked:
-                text = f"no default deny for {direction}: it would cut off what {workload} was seen to do"
-                self.say("NPG305", namespace, text)
+                text = f"it would cut off what {workload} was seen to do"
+                if (workload, direction) not in self.seen:
+                    text = f"it would cut off {workload}: {self.callers.of_workload(workload)[0][1]}"
+                self.say("NPG305", namespace, f"no default deny for {direction}: {text}")
             directions = [d for d in Direction if d not in {direction for _, direction in blocked}]
             if directions:
                 self.policies.append(default_deny(namespace, directions, self.labels))
@@ -317,6 +348,10 @@ class _Writer:
             tuple(sorted(self.diagnostics)),
             tuple(sorted(self.unwritten, key=lambda u: u.key)),
         )
+
+
+def _is_external(party: object) -> TypeGuard[External]:
+    return isinstance(party, External)
 
 
 def _own_node(party: object) -> bool:

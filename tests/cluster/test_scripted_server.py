@@ -1,4 +1,4 @@
-"""What a real API server does not do on demand: broken pages, cut connections, HTML from a proxy, clocks that differ."""
+"""What a real API server does not do on demand: broken pages, cut connections, pages of a proxy, clocks that differ."""
 
 from __future__ import annotations
 
