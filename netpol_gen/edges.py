@@ -54,6 +54,8 @@ class Edges:
     ledger: Ledger
     inventory: Inventory
     sources: Mapping[str, int]
+    notes: tuple[str, ...] = ()
+    """What a user has to know about the input, as sentences."""
 
     @property
     def accepted(self) -> dict[Edge, Evidence]:
@@ -138,7 +140,7 @@ def find_edges(flows: Flows, inventory: Inventory, config: Config | None = None)
         Observation(g.edge, g.verdict, g.evidence, reason) for g, reason in zip(folded.groups, reasons, strict=True)
     ]
     seen.sort(key=lambda o: (o.edge.key, o.verdict))
-    return Edges(tuple(seen), ledger, resolved.inventory, flows.sources)
+    return Edges(tuple(seen), ledger, resolved.inventory, flows.sources, flows.notes)
 
 
 def _settle(ledger: Ledger, flows: Flows, resolved: Resolved, folded: Folded, reasons: Verdicts) -> None:

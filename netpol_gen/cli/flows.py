@@ -65,7 +65,7 @@ def edges(
     )
     from netpol_gen import api
     from netpol_gen.report.edges import render_edges
-    from netpol_gen.report.summary import ledger_text
+    from netpol_gen.report.summary import input_text
 
     held = read_held(inventory, settings, Where(live, context, kubeconfig))
     table = api.load_flows(flows, source=source, config=settings, aws_format=aws_format)
@@ -78,7 +78,7 @@ def edges(
     else:
         put(render_edges(shown, output), out)
     if not quiet:
-        say(ledger_text(found.ledger, found.sources))
+        say(input_text(found))
 
 
 def flows(

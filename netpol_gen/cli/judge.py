@@ -104,7 +104,7 @@ def verify(
     )
     from netpol_gen import api
     from netpol_gen.report import verdicts
-    from netpol_gen.report.summary import ledger_text
+    from netpol_gen.report.summary import input_text
     from netpol_gen.verify import replay
 
     rules = api.read_policies([policies])
@@ -126,7 +126,7 @@ def verify(
     }
     put(render[output](replayed), out)
     if not quiet:
-        say(ledger_text(found.ledger, found.sources))
+        say(input_text(found))
     return 0 if replayed.holds else 1
 
 

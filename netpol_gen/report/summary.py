@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
+from netpol_gen.edges import Edges
 from netpol_gen.errors import printable
 from netpol_gen.flowtable import Bucket, Ledger, Reason
 from netpol_gen.model import Direction, Severity
 from netpol_gen.plan import Plan
+from netpol_gen.readers.cards import CARDS
 from netpol_gen.report.text import count, table
 from netpol_gen.verify import Replay
 
@@ -35,7 +37,7 @@ def summary(plan: Plan, *, verbose: bool = False) -> str:
     if plan.policies:
         parts.append(_policies(plan))
     parts.append(replay_text(plan.replay))
-    parts.append(ledger_text(plan.edges.ledger, plan.edges.sources))
+    parts.append(input_text(plan.edges, verbose=verbose))
     limit = None if verbose else _LINES
     gaps = [f"{g.workload} {g.direction}: {g.reason}" for g in plan.gaps]
     parts.append(_list("left open", gaps, limit, "every direction with evidence is covered"))
@@ -73,6 +75,20 @@ def replay_text(replay: Replay) -> str:
             text += f"  {word} {printable(row.edge, 200)}: {printable(why, 200)}\n"
         if len(rows) > _LINES:
             text += f"  … and {len(rows) - _LINES:,} more\n"
+    return text
+
+
+def input_text(edges: Edges, *, verbose: bool = False) -> str:
+    """The ledger, what there is to know about the input, and what its sources can never show."""
+    text = ledger_text(edges.ledger, edges.sources)
+    text += "".join(f"about the input: {printable(note, 400)}\n" for note in edges.notes)
+    for source in sorted(edges.sources):
+        known = next((c for c in CARDS if c.source == source), None)
+        if known is not None and known.unseen:
+            shown = known.unseen if verbose else known.never_shows[:2] or known.unseen[:1]
+            more = len(known.unseen) - len(shown)
+            rest = f" (and {more} more, -v shows all)" if more else ""
+            text += f"not idle, but never shown by {source}: {'; '.join(shown)}{rest}\n"
     return text
 
 
