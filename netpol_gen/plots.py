@@ -35,6 +35,7 @@ _INK, _SEEN, _GUESS, _DENIED = "#1b2430", "#3b6fb6", "#d9962a", "#c5352b"
 _COLOURS = ("#3b6fb6", "#b4572f", "#2c8a63", "#7d5fb2", "#a68a1f", "#1f8a93")
 _HOUR_NS = 3_600_000_000_000
 FORMATS = ("svg", "png")
+_LONGEST = 44
 _NAMED = 16
 """Up to so many points carry their policy's name."""
 
@@ -57,7 +58,8 @@ def port_heat_map(edges: Edges, *, most: int = 40) -> Figure:
     for (server, port), number in flows.items():
         if server in servers and port in ports:
             grid[servers.index(server), ports.index(port)] = math.log10(max(number, 1))
-    figure, axes = _figure(max(5.0, 2.6 + 0.34 * len(ports)), max(2.6, 1.5 + 0.27 * len(servers)))
+    room = 0.07 * max((len(_plain(s)) for s in servers), default=0)
+    figure, axes = _figure(max(5.0, 2.2 + room + 0.34 * len(ports)), max(2.6, 1.5 + 0.27 * len(servers)))
     if flows:
         image = axes.imshow(grid, aspect="auto", cmap="viridis", vmin=0)
         bar = figure.colorbar(image, ax=axes, shrink=0.9)
@@ -233,7 +235,7 @@ def _busiest(flows: Mapping[tuple[str, tuple[int, str]], int], side: int, most: 
 
 def _plain(name: str) -> str:
     """Text that matplotlib does not take for mathematics."""
-    return text(name, 60).replace("$", r"\$")
+    return text(name, _LONGEST).replace("$", r"\$")
 
 
 def _sizes(material: Material) -> list[tuple[int, int, str]]:

@@ -83,7 +83,7 @@ const EDGE_TABLE = [
   { name: "client", sort: (e) => partyName(value(e, "src")), show: (e) => partyLink(value(e, "src"), value(e, "src_address")), cls: "party" },
   { name: "server", sort: (e) => partyName(value(e, "dst")), show: (e) => [partyLink(value(e, "dst"), value(e, "dst_address")), nameList(e)], cls: "party" },
   { name: "port", sort: (e) => value(e, "port"), show: (e) => value(e, "protocol") + " " + value(e, "port"), cls: "nowrap" },
-  { name: "state", sort: (e) => DATA.statuses[value(e, "status")] + edgeState(e), show: (e) => stateCell(e) },
+  { name: "state", sort: (e) => DATA.statuses[value(e, "status")] + edgeState(e), show: (e) => stateCell(e), cls: "st" },
   { name: "flows", num: true, sort: (e) => value(e, "flows"), show: (e) => number(value(e, "flows")) },
   { name: "first seen", sort: (e) => value(e, "first"), show: (e) => when(value(e, "first")), cls: "when" },
   { name: "last seen", sort: (e) => value(e, "last"), show: (e) => when(value(e, "last")), cls: "when" },

@@ -164,7 +164,7 @@ async function copy(text, pre, button) {
 }
 
 function changesCard(i) {
-  const rows = [...DATA.changes.filter((c) => c[1] === i || c[2] === i), ...turned(i)];
+  const rows = [...DATA.changes.filter((c) => (c[1] === i || c[2] === i) && c[0] === "broken"), ...turned(i), ...DATA.changes.filter((c) => (c[1] === i || c[2] === i) && c[0] !== "broken")];
   const before = (PARTIES[i].before || []).map((k) => DATA.policies[k]), after = (PARTIES[i].after || []).map((k) => DATA.policies[k]);
   const list = (policies) => (policies.length ? el("ul", { class: "plain" }, policies.map((p) => el("li", {}, p.ns + "/" + p.name, el("span", { class: "dim" }, " " + (p.types || []).join(", "))))) : el("p", { class: "dim" }, "none: open"));
   const table = tableOf({
