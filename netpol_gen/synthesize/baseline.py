@@ -18,13 +18,14 @@ def default_deny(
     namespace: str,
     directions: Collection[Direction] = tuple(Direction),
     labels: tuple[tuple[str, str], ...] = (MANAGED_BY,),
+    name: str = DEFAULT_DENY,
 ) -> NetworkPolicy:
     """Isolate every pod of a namespace. It selects all on purpose, and has no rules: other policies admit.
 
     It comes without a rule for DNS: a workload with egress evidence has one in its own policy, and to the others DNS
     would be of no use, because nothing else would be open to them.
     """
-    return NetworkPolicy(namespace, DEFAULT_DENY, LabelSelector(), frozenset(directions), labels=tuple(sorted(labels)))
+    return NetworkPolicy(namespace, name, LabelSelector(), frozenset(directions), labels=tuple(sorted(labels)))
 
 
 def house_labels(config: Config) -> tuple[tuple[str, str], ...]:

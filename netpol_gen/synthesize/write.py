@@ -19,7 +19,7 @@ from netpol_gen.synthesize.dns import OTHER_PROTOCOL, Resolvers
 from netpol_gen.synthesize.drafts import Draft
 from netpol_gen.synthesize.enforcement import enforcement
 from netpol_gen.synthesize.guards import guard_rails
-from netpol_gen.synthesize.names import is_namespace, policy_names
+from netpol_gen.synthesize.names import Taken, default_deny_name, is_namespace, policy_names
 from netpol_gen.synthesize.peers import Answer, Directory, addresses_of, forbidden
 from netpol_gen.synthesize.ports import policy_port
 from netpol_gen.synthesize.subjects import Subject, relies_on_version
@@ -38,18 +38,24 @@ MANY_BLOCKS = 10
 
 
 def synthesize(
-    edges: Mapping[Edge, Evidence], inventory: Inventory, config: Config, *, wanted: Wanted | None = None
+    edges: Mapping[Edge, Evidence],
+    inventory: Inventory,
+    config: Config,
+    *,
+    wanted: Wanted | None = None,
+    taken: Taken = frozenset(),
 ) -> Synthesis:
     """Policies that admit the wanted edges and, apart from what the notes call inferred or widened, nothing else.
 
     `wanted` restricts for which edge, and at which of its ends, rules are written (all of them by default); the other
-    edges still count as evidence. A direction is isolated only if a rule could be written for it.
+    edges still count as evidence. A direction is isolated only if a rule could be written for it. `taken` are
+    namespaces and names of policies that stay, so that none is written in their place.
 
     Raises:
         OptionError: names or labels in `config` that cannot be.
 
     """
-    writer = _Writer(edges, inventory, config, wanted)
+    writer = _Writer(edges, inventory, config, wanted, taken)
     for unit in exact_units(writer.subjects):
         writer.write(unit, unit.members)
     isolated = frozenset(writer.isolated)
@@ -72,7 +78,7 @@ class _Section:
 
 class _Writer:
     def __init__(
-        self, edges: Mapping[Edge, Evidence], inventory: Inventory, config: Config, wanted: Wanted | None
+        self, edges: Mapping[Edge, Evidence], inventory: Inventory, config: Config, wanted: Wanted | None, taken: Taken
     ) -> None:
         mentioned = {party for e in edges for party in (e.src, e.dst) if isinstance(party, Workload)}
         self.config = config
@@ -82,7 +88,8 @@ class _Writer:
         self.resolvers = Resolvers.of(edges, inventory)
         self.callers = Callers.of(inventory)
         self.labels = house_labels(config)
-        self.names = policy_names(self.universe.workloads, config)
+        self.taken = taken
+        self.names = policy_names(self.universe.workloads, config, taken)
         self.limits = passes.Limits(config.max_extra_addresses, forbidden(self.directory), config.cni)
         self.policies: list[NetworkPolicy] = []
         self.notes: list[RuleNote] = []
@@ -327,7 +334,8 @@ class _Writer:
                 self.say("NPG305", namespace, f"no default deny for {direction}: {text}")
             directions = [d for d in Direction if d not in {direction for _, direction in blocked}]
             if directions:
-                self.policies.append(default_deny(namespace, directions, self.labels))
+                name = default_deny_name(namespace, self.taken)
+                self.policies.append(default_deny(namespace, directions, self.labels, name))
             cut = [
                 g
                 for g in sorted(self.gaps)
