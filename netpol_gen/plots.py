@@ -77,11 +77,12 @@ def edges_over_time(edges: Edges, *, bin_hours: int | None = None) -> Figure:
     """Distinct edges active in each stretch of time: those seen before, and those seen for the first time.
 
     Args:
-        edges: what `find_edges` returned; accepted edges count.
+        edges: what `find_edges` returned; accepted edges with a time count.
         bin_hours: length of a bar; by default one that makes about 60 of them.
 
     """
-    hours = [evidence.hours or (evidence.first_seen // _HOUR_NS,) for evidence in edges.accepted.values()]
+    timed = [evidence for evidence in edges.accepted.values() if evidence.timed]
+    hours = [evidence.hours or (evidence.first_seen // _HOUR_NS,) for evidence in timed]
     figure, axes = _figure(8.0, 3.2)
     axes.set_title("Edges over time", loc="left")
     axes.set_ylabel("distinct edges")

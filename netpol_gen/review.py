@@ -184,7 +184,7 @@ def report(
         plan: what `generate` returned.
         config: the settings that the plan was made with; fields of `Config` can also be given by name.
         title: the page's heading.
-        notes: sentences about the input, such as `Flows.notes`.
+        notes: sentences about the input, beside those that its readers have.
         **settings: fields of `Config`.
 
     """

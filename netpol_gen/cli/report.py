@@ -72,7 +72,7 @@ def report(
     held = read_with_existing(inventory, settings, Where(live, context, kubeconfig), existing)
     table = api.load_flows(flows, source=source, config=settings, aws_format=aws_format)
     plan = api.generate(table, held.inventory, settings, held.existing)
-    page = review.report(plan, settings, notes=table.notes, title=title)
+    page = review.report(plan, settings, title=title)
     put(page.html, out)
     if plots is not None:
         from netpol_gen.plots import draw_all

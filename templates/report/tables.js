@@ -85,8 +85,8 @@ const EDGE_TABLE = [
   { name: "port", sort: (e) => value(e, "port"), show: (e) => value(e, "protocol") + " " + value(e, "port"), cls: "nowrap" },
   { name: "state", sort: (e) => DATA.statuses[value(e, "status")] + edgeState(e), show: (e) => stateCell(e), cls: "st" },
   { name: "flows", num: true, sort: (e) => value(e, "flows"), show: (e) => number(value(e, "flows")) },
-  { name: "first seen", sort: (e) => value(e, "first"), show: (e) => when(value(e, "first")), cls: "when" },
-  { name: "last seen", sort: (e) => value(e, "last"), show: (e) => when(value(e, "last")), cls: "when" },
+  { name: "first seen", sort: (e) => value(e, "first"), show: (e) => when(value(e, "first")) || el("span", { class: "dim" }, "unknown"), cls: "when" },
+  { name: "last seen", sort: (e) => value(e, "last"), show: (e) => when(value(e, "last")) || el("span", { class: "dim" }, "unknown"), cls: "when" },
   { name: "evidence", sort: (e) => value(e, "strong") + value(e, "direction"), show: (e) => evidence(e) },
 ];
 function nameList(e) { return value(e, "names").length ? el("div", { class: "dim" }, value(e, "names").join(", ")) : null; }
@@ -237,7 +237,7 @@ function showReview() {
       { name: "peers", sort: (r) => r.rule.peers.join(), show: (r) => peerList(r.rule.peers), cls: "wide" },
       { name: "ports", sort: (r) => r.rule.ports.join(), show: (r) => r.rule.ports.map((p) => el("div", { class: "nowrap" }, p)) },
       { name: "flows", num: true, sort: (r) => r.flows, show: (r) => (r.flows ? number(r.flows) : "none seen") },
-      { name: "last seen", sort: (r) => r.last, show: (r) => when(r.last), cls: "when" },
+      { name: "last seen", sort: (r) => r.last, show: (r) => when(r.last) || (r.flows ? "unknown" : ""), cls: "when" },
       { name: "business need", sort: (r) => r.need, show: (r) => r.need },
       { name: "reviewed by", show: () => "", cls: "blank" },
     ],

@@ -125,8 +125,10 @@ function policyBlock(policy, note) {
 function ruleItem(rule) {
   const edges = (rule.edges || []).map((k) => EDGES[k]);
   const flows = edges.reduce((n, e) => n + value(e, "flows"), 0);
+  const times = edges.filter((e) => value(e, "first"));
+  const window = times.length ? when(Math.min(...times.map((e) => value(e, "first")))) + " to " + when(Math.max(...times.map((e) => value(e, "last")))) : "at an unknown time";
   const seen = edges.length
-    ? plural(edges.length, "edge") + ", " + plural(flows, "flow") + ", " + when(Math.min(...edges.map((e) => value(e, "first")))) + " to " + when(Math.max(...edges.map((e) => value(e, "last"))))
+    ? plural(edges.length, "edge") + ", " + plural(flows, "flow") + ", " + window
     : rule.inferred ? "inferred" : "never used by an observed edge";
   const weak = edges.filter((e) => !value(e, "strong")).length;
   const details = el("details", {}, el("summary", {}, seen + (weak ? ", " + weak + " on weak evidence" : "")));

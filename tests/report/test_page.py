@@ -15,7 +15,7 @@ import pytest
 from netpol_gen.errors import InputError
 from netpol_gen.evaluate import Judge
 from netpol_gen.inventory.objects import Controller
-from netpol_gen.model import Decision, Edge, External, Protocol, Workload
+from netpol_gen.model import UNKNOWN_TIME, Decision, Edge, External, Protocol, Workload
 from netpol_gen.policy import Peer, PolicyPort
 from netpol_gen.report.html import gather, render
 from netpol_gen.report.html.allowed import run_lengths, unfold
@@ -266,6 +266,17 @@ def test_a_page_about_nothing():
     page = render(gather(pipeline.generate(flows_of(), inventory_of())))
     assert "No edge was accepted." in page
     assert "0 records read" in page
+
+
+def test_edges_without_a_time_have_none():
+    """A conntrack table says what is open now, not when: no year 2116."""
+    from netpol_gen import pipeline
+
+    rows = [r | {"first_seen": UNKNOWN_TIME, "last_seen": UNKNOWN_TIME, "hours": []} for r in pages.rows()]
+    material = gather(pipeline.generate(flows_of(*rows), pages.plan().edges.inventory))
+    found = document(material)
+    assert {(e[11], e[12]) for e in found["edges"]} == {(0, 0)}
+    assert "2116" not in render(material)
 
 
 # --- pieces -----------------------------------------------------------------------------------------------------------

@@ -27,7 +27,17 @@ from netpol_gen.connectivity import End
 from netpol_gen.diff import Change, DiffRow
 from netpol_gen.edges import ACCEPTED, Observation
 from netpol_gen.flowtable import Reason
-from netpol_gen.model import Decision, Edge, Evidence, External, ObservedVerdict, Party, Severity, Workload
+from netpol_gen.model import (
+    UNKNOWN_TIME,
+    Decision,
+    Edge,
+    Evidence,
+    External,
+    ObservedVerdict,
+    Party,
+    Severity,
+    Workload,
+)
 from netpol_gen.ports import Mark, PortRow
 from netpol_gen.report.html.allowed import Texts, allowed_rows, exceeds, unfold, used_between
 from netpol_gen.report.html.material import Material, Side
@@ -45,7 +55,7 @@ EDGE_COLUMNS = (
     "src", "dst", "src_address", "dst_address", "protocol", "port", "status", "before", "after", "flows", "records",
     "first", "last", "days", "strong", "direction", "samples", "names", "dialled", "why",
 )  # fmt: skip
-"""`first` and `last` are seconds since the epoch; `before` and `after` number `DECISIONS`."""
+"""`first` and `last` are seconds since the epoch, 0 where not known; `before` and `after` number `DECISIONS`."""
 DECISIONS = (Decision.ALLOW, Decision.DENY, Decision.UNKNOWN)
 
 
@@ -129,8 +139,8 @@ def _edge(o: Observation, material: Material, parties: Parties, statuses: Sequen
         *sides,
         e.flows,
         e.records,
-        e.first_seen // 1_000_000_000,
-        e.last_seen // 1_000_000_000,
+        seconds(e.first_seen),
+        seconds(e.last_seen),
         e.days,
         int(e.strong),
         str(e.direction),
@@ -173,6 +183,11 @@ def _end(end: End | External) -> str:
     return text(end)
 
 
+def seconds(nanoseconds: int | None) -> int:
+    """Seconds since the epoch; 0 where no record had a time."""
+    return 0 if nanoseconds is None or nanoseconds == UNKNOWN_TIME else nanoseconds // 1_000_000_000
+
+
 def _port(row: PortRow, parties: Parties) -> list[Any]:
     """Columns as `showPorts` reads them; clients are names, a number of addresses with those outside."""
     return [
@@ -184,8 +199,8 @@ def _port(row: PortRow, parties: Parties) -> list[Any]:
         [text(s) for s in row.services],
         [parties.by_name.get(c.name, text(c.name)) for c in row.clients],
         row.flows,
-        (row.first_seen or 0) // 1_000_000_000,
-        (row.last_seen or 0) // 1_000_000_000,
+        seconds(row.first_seen),
+        seconds(row.last_seen),
         str(row.allowed),
         [text(f"{m}: {row.control}" if m is Mark.CONTROL and row.control else m) for m in row.marks],
         str(row.seen),

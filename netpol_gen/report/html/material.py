@@ -64,7 +64,7 @@ def gather(
         config: the settings it was made with.
         title: the page's heading.
         lint: severities and suppressions of findings.
-        notes: what the input says about itself, in sentences.
+        notes: sentences about the input, beside those that its readers have.
 
     """
     config = config or Config()
@@ -101,7 +101,7 @@ def gather(
         collect(plan.edges, config, new),
         run(LintMaterial(policy_documents(new), known, plan.edges, config, lint or LintSettings())),
         title,
-        tuple(notes),
+        (*plan.edges.notes, *notes),
     )
 
 

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from netpol_gen.coverage import Scope, State
-from netpol_gen.coverage.bins import iso, span
+from netpol_gen.coverage.bins import iso
 from netpol_gen.diff import Change
 from netpol_gen.flowtable import Bucket
-from netpol_gen.model import Decision, External, Party, Workload
+from netpol_gen.model import UNKNOWN_TIME, Decision, External, Party, Workload
 from netpol_gen.report.coverage import estimate_sentences
 from netpol_gen.report.html.charts import Part, bar, curve
 from netpol_gen.report.html.flowmap import flow_map
@@ -40,10 +40,12 @@ def overview(material: Material) -> dict[str, Any]:
 
 
 def _window(material: Material) -> dict[str, str] | None:
-    w = material.coverage.window
-    if w is None:
+    """From the first to the last record that had a time."""
+    timed = [o.evidence for o in material.plan.edges.observations if o.evidence.timed]
+    if not timed:
         return None
-    return {"start": iso(w.start), "end": iso(w.end), "length": span(w.hours)}
+    last = max(e.last_seen for e in timed if e.last_seen != UNKNOWN_TIME)
+    return {"start": iso(min(e.first_seen for e in timed)), "end": iso(last)}
 
 
 def _facts(material: Material) -> dict[str, Any]:
