@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-BENCHES: tuple[str, ...] = ("hubble", "conntrack", "inventory", "coverage", "report", "judge")
+BENCHES: tuple[str, ...] = ("hubble", "conntrack", "inventory", "coverage", "report", "judge", "snapshot")
 
 
 def main(names: list[str]) -> int:
