@@ -94,7 +94,7 @@ def generate(
         max_loss=max_loss,
     )
     from netpol_gen import api
-    from netpol_gen.emit import render_stream, render_tree, write_tree
+    from netpol_gen.emit import earlier_files, render_stream, render_tree, write_tree
     from netpol_gen.report.evidence import evidence_json
     from netpol_gen.report.summary import summary
 
@@ -108,7 +108,10 @@ def generate(
     if out == "-":
         put(render_stream(plan.policies, plan.notes, templates), out)
     else:
-        written = write_tree(render_tree(plan.policies, plan.notes, templates), Path(out))
+        # What stays in force by the plan stays in the directory too: only `full` is all there is to be.
+        stays = settings.mode is not Mode.FULL
+        beside = earlier_files(plan.policies, Path(out), plan.replaces) if stays else {}
+        written = write_tree(render_tree(plan.policies, plan.notes, templates, beside), Path(out))
         if not quiet:
             say(f"wrote {len(written)} files to {out}")
     if evidence:

@@ -3,16 +3,17 @@
 A directory that is written to holds, for each namespace, the policies and a kustomization that lists them. Files that
 netpol-gen did not write are never touched: one that stands in the way is an error, raised before anything is written.
 A policy of an earlier run that is not made any more is removed if the earlier kustomization lists it and it carries our
-label; namespaces that a run does not write are left as they are.
+label, unless it is said to stay; namespaces that a run does not write are left as they are.
 """
 
 from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 
 import yaml
 
@@ -41,12 +42,39 @@ class Written:
         return len(self.written)
 
 
+def earlier_files(
+    policies: Iterable[NetworkPolicy], directory: Path, dropped: Collection[str] = ()
+) -> Mapping[str, tuple[str, ...]]:
+    """Names of our files of an earlier run that stay beside `policies`, by namespace.
+
+    Args:
+        policies: what will be written; only their namespaces are looked at.
+        directory: where they will be written.
+        dropped: refs (`namespace/name`) of policies that go.
+
+    """
+    out: dict[str, tuple[str, ...]] = {}
+    for namespace in sorted({p.namespace for p in policies}):
+        listed = _listed(_target(_path(namespace, KUSTOMIZATION.removesuffix(".yaml")), directory))
+        out[namespace] = tuple(
+            name
+            for name in listed
+            if f"{namespace}/{name.removesuffix('.yaml')}" not in dropped
+            and _is_ours(_target(f"{namespace}/{name}", directory))
+        )
+    return out
+
+
 def render_tree(
-    policies: Iterable[NetworkPolicy], notes: Iterable[RuleNote] = (), templates: Path | None = None
+    policies: Iterable[NetworkPolicy],
+    notes: Iterable[RuleNote] = (),
+    templates: Path | None = None,
+    beside: Mapping[str, Iterable[str]] = MappingProxyType({}),
 ) -> Mapping[str, str]:
     """Text by relative path: `<namespace>/<policy>.yaml` and `<namespace>/kustomization.yaml`, sorted.
 
-    A default deny is a file of its own, and the last that its kustomization lists.
+    A default deny is a file of its own, and the last that its kustomization lists. `beside` are names of files by
+    namespace that stay from an earlier run: the kustomization lists them too, and `write_tree` leaves them.
 
     Raises:
         OptionError: a template that cannot be used.
@@ -63,7 +91,8 @@ def render_tree(
         resources.setdefault(policy.namespace, []).append(path.rpartition("/")[2])
     for namespace, names in resources.items():
         # What admits comes before what denies the rest.
-        ordered = sorted(names, key=lambda n: (n == f"{DEFAULT_DENY}.yaml", n))
+        together = {*names, *beside.get(namespace, ())}
+        ordered = sorted(together, key=lambda n: (n.startswith(DEFAULT_DENY), n))
         files[_path(namespace, KUSTOMIZATION.removesuffix(".yaml"))] = render_kustomization(ordered, templates)
     return {path: files[path] for path in sorted(files)}
 
@@ -170,9 +199,13 @@ def _is_ours(target: Path) -> bool:
 def _listed(kustomization: Path) -> list[str]:
     """Plain file names that a kustomization of ours lists."""
     try:
-        documents = yamltext.load(kustomization.read_text(encoding="utf-8"))
+        return _resources(kustomization.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
         return []
+
+
+def _resources(kustomization: str) -> list[str]:
+    documents = yamltext.load(kustomization)
     found = documents[0].get("resources") if len(documents) == 1 and isinstance(documents[0], dict) else None
     names = found if isinstance(found, list) else []
     return [n for n in names if isinstance(n, str) and n.endswith(".yaml") and is_namespace(n.removesuffix(".yaml"))]
@@ -185,9 +218,10 @@ def _stale(files: Mapping[str, str], directory: Path) -> dict[str, Path]:
         parent, _, name = path.rpartition("/")
         if name != KUSTOMIZATION:
             continue
+        staying = set(_resources(files[path]))
         for listed in _listed(_target(path, directory)):
             old = f"{parent}/{listed}"
-            if old not in files:
+            if listed not in staying:
                 target = _target(old, directory)
                 if target.is_file() and _is_ours(target):
                     out[old] = target

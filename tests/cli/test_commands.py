@@ -192,3 +192,18 @@ def test_a_reader_that_goes_away_is_no_error(repository):
     ran = subprocess.run(["bash", "-c", command], cwd=repository, capture_output=True, text=True, check=False)
     assert ran.stdout.startswith("client")
     assert ran.stderr == ""
+
+
+def test_missing_only_into_the_directory_of_an_earlier_run_takes_nothing_away(run, policies, tmp_path, repository):
+    """Whoever applies the directory with pruning would lose what was left out of it."""
+    before = {p.relative_to(policies) for p in policies.rglob("*.yaml")}
+    more = tmp_path / "more.jsonl"
+    more.write_text((repository / FLOWS[0]).read_text().replace('_port":8443', '_port":9443'))
+    flows = [*FLOWS, more]
+    options = ["--mode", "missing-only", "--existing", policies, "--out", policies]
+    assert run("generate", *flows, *INVENTORY, *options).returncode == 0
+    assert before < {p.relative_to(policies) for p in policies.rglob("*.yaml")}
+    for folder in policies.iterdir():
+        listed = {line.removeprefix("- ") for line in (folder / "kustomization.yaml").read_text().splitlines()}
+        assert {p.name for p in folder.iterdir()} - {"kustomization.yaml"} <= listed
+    assert run("verify", policies, *INVENTORY, "--flows", more).returncode == 0

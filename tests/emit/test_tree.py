@@ -7,7 +7,7 @@ import os
 import pytest
 import yaml
 
-from netpol_gen.emit import render_stream, render_tree, write_tree
+from netpol_gen.emit import earlier_files, render_stream, render_tree, write_tree
 from netpol_gen.errors import InvariantError, OptionError
 from netpol_gen.model import Direction
 from netpol_gen.policy import NetworkPolicy
@@ -159,3 +159,15 @@ def test_a_kustomization_listing_paths_is_not_followed(tmp_path):
         "shop/default-deny.yaml",
     )
     assert (tmp_path / "precious.yaml").exists()
+
+
+def test_what_stays_from_an_earlier_run_is_listed_and_left(tmp_path):
+    write_tree(TREE, tmp_path)
+    (tmp_path / "shop" / "web.yaml").write_text("not: ours\n")
+    new = [policy("api-2")]
+    beside = earlier_files(new, tmp_path)
+    assert beside == {"shop": ("api.yaml", "default-deny.yaml")}
+    assert write_tree(render_tree(new, beside=beside), tmp_path).removed == ()
+    listed = yaml.safe_load((tmp_path / "shop" / "kustomization.yaml").read_text())["resources"]
+    assert listed == ["api-2.yaml", "api.yaml", "default-deny.yaml"]
+    assert earlier_files(new, tmp_path, {"shop/api"}) == {"shop": ("api-2.yaml", "default-deny.yaml")}
