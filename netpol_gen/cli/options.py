@@ -78,6 +78,7 @@ Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say more.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Say less.")]
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|d|w)")
+_DAY = 86400
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
@@ -146,6 +147,12 @@ def _number(value: Any, option: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise OptionError(f"{option}: {printable(value)} is not a number from 0")
     return value
+
+
+def _seconds(value: Any, option: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < _DAY:
+        raise OptionError(f"{option}: {printable(value)} is not a number of seconds from 0, less than a day")
+    return float(value)
 
 
 def _choice(kind: type[StrEnum]) -> Callable[[Any, str], StrEnum]:
@@ -218,6 +225,7 @@ _SETTINGS: Mapping[str, tuple[str, Callable[[Any, str], Any]]] = {
     "names": ("names", _mapping),
     "labels": ("labels", _labels),
     "exclude": ("exclude", _exclusions),
+    "guard-seconds": ("guard_seconds", _seconds),
 }
 
 
@@ -231,7 +239,10 @@ def make_config(file: Path | None, **options: Any) -> Config:
         if value is not None and value is not False and value != []:
             key = name.replace("_", "-")
             values.update(_setting(key, value, f"--{key}"))
-    return Config(**values)
+    config = Config(**values)
+    if config.since is not None and config.until is not None and config.since >= config.until:
+        raise OptionError("--since is not before --until: no flow can be in between")
+    return config
 
 
 def names(file: Path | None, key: str, option: object) -> bool:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import pytest
 
-from netpol_gen.cli.options import make_config, parse_time
+from netpol_gen.cli.options import _SETTINGS, make_config, parse_time
 from netpol_gen.config import Cni, Config, Exclusion, MinEvidence
 from netpol_gen.errors import InputError, OptionError
 from netpol_gen.model import ObservedVerdict
@@ -70,6 +72,8 @@ def test_zero_is_a_value(tmp_path):
         ("[[exclude]]\nreason = 'x'\nport = '80'", "port is a number"),
         ("names = 3", "table of texts"),
         ("since = 'yesterday'", "neither a time"),
+        ("since = 2026-11-02\nuntil = 2026-11-01", "not before"),
+        ("guard-seconds = -1", "guard-seconds: .*seconds"),
     ],
 )
 def test_a_wrong_setting_names_itself(tmp_path, text, wanted):
@@ -94,3 +98,12 @@ def test_times():
     assert parse_time("1h", "--since") < parse_time("30m", "--since")
     with pytest.raises(OptionError, match="neither a time"):
         parse_time("1 fortnight", "--since")
+
+
+def test_every_field_of_the_settings_has_a_key(tmp_path):
+    """But for those that one key or option gives in pairs."""
+    known = {field for field, _ in _SETTINGS.values()}
+    assert {f.name for f in fields(Config)} - known == {"accept", "accept_unanswered"}
+    file = tmp_path / "netpol-gen.toml"
+    file.write_text("guard-seconds = 2.5")
+    assert make_config(file).guard_seconds == 2.5
