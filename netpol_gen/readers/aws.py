@@ -23,7 +23,8 @@ from netpol_gen.flowtable import Flows, Reason
 from netpol_gen.model import DirectionEvidence
 from netpol_gen.readers import aws_fields, aws_sql, vpc, vpc_json, vpc_lines, vpc_table
 from netpol_gen.readers.aws_fields import DEFAULT, Kind, Layout
-from netpol_gen.readers.aws_text import Text, explain
+from netpol_gen.readers.aws_text import Text, schema
+from netpol_gen.readers.aws_words import explain
 from netpol_gen.readers.files import Input, Stream
 
 NAME = "aws-vpc"
@@ -34,6 +35,10 @@ NO_PODS = (
 )
 NO_FLAGS = "aws-vpc: {files} without tcp-flags: who opened a connection can only be told from ports"
 _PARQUET = b"PAR1"
+_FOOTER = 64 * 1024
+_LINES = (Kind.TEXT, Kind.CSV)
+_TEXT = Layout(Kind.TEXT, (*aws_sql.NUMBERS, *aws_sql.TEXTS))
+"""Text in any order of fields, once `aws_text` has put them in columns."""
 
 
 class Plan(NamedTuple):
@@ -42,12 +47,15 @@ class Plan(NamedTuple):
     number: int
     item: Input
     layout: Layout
+    rows: int = 0
+    """For Parquet: how many there are."""
 
 
 def looks_like(head: bytes, name: str = "") -> bool:
     """Whether a file with this beginning holds such records."""
     if head.startswith(_PARQUET):
-        return _parquet_layout(_columns(head, name)) is not None
+        names = _footer(head, name)
+        return (b"srcaddr" in names and b"dstaddr" in names) or b"sourceaddress" in names
     return _layout(head, None) is not None
 
 
@@ -77,17 +85,14 @@ def read(items: Sequence[Input], options: vpc.Options) -> Flows:
     order = aws_fields.given(options.aws_format) if options.aws_format else None
     names = [item.name for item in items]
     account = vpc_table.Account()
-    plans = [
-        Plan(number, item, layout)
-        for number, item in enumerate(items)
-        if (layout := _layout_of(item, order, account, number)) is not None
-    ]
+    plans = [plan for number, item in enumerate(items) if (plan := _plan(number, item, order, account)) is not None]
     with vpc.Engine(threads=options.threads) as engine:
-        offered = _Offer(engine, account)
+        offered = _Offer(engine, account, options.threads or 2)
+        groups: dict[Layout, list[Plan]] = {}
+        for plan in plans:
+            groups.setdefault(_TEXT if plan.layout.kind in _LINES else plan.layout, []).append(plan)
         queries = [
-            aws_sql.records(layout, offered.relation(group), options.window)
-            for layout in dict.fromkeys(plan.layout for plan in plans)
-            if (group := [plan for plan in plans if plan.layout == layout])
+            aws_sql.records(layout, offered.relation(layout, group), options.window) for layout, group in groups.items()
         ]
         result = engine.query(vpc.fold_sql(vpc.union(queries), aws_sql.MEANING)) if queries else iter(())
         layouts = {plan.layout for plan in plans}
@@ -107,17 +112,18 @@ def _notes(plans: Sequence[Plan]) -> list[str]:
 # --- layouts ----------------------------------------------------------------------------------------------------------
 
 
-def _layout_of(item: Input, order: tuple[str, ...] | None, account: vpc_table.Account, number: int) -> Layout | None:
+def _plan(number: int, item: Input, order: tuple[str, ...] | None, account: vpc_table.Account) -> Plan | None:
+    rows = 0
     if not item.head.strip():
         return None
     if item.head.startswith(_PARQUET):
-        columns = _columns(item.head, item.path)
-        if columns is None:
+        found = _columns(item.head, item.path)
+        if found is None:
             account.met(number, 1)
             spot = vpc_table.Spot(number << vpc.PLACE_BITS | 1, "damaged Parquet file")
             account.aside(Reason.MALFORMED, 1, [spot])
             return None
-        layout = _parquet_layout(columns)
+        layout, rows = _parquet_layout(found[0]), found[1]
     else:
         layout = _layout(item.head, order)
         if layout is None and _wraps(item.head):
@@ -127,7 +133,7 @@ def _layout_of(item: Input, order: tuple[str, ...] | None, account: vpc_table.Ac
             "no header, and not the default fields of an AWS flow log; give their order with --aws-format",
             Place(item.name),
         )
-    return layout
+    return Plan(number, item, layout, rows)
 
 
 def _layout(head: bytes, order: tuple[str, ...] | None) -> Layout | None:
@@ -154,16 +160,26 @@ def _wraps(head: bytes) -> bool:
     )
 
 
-def _columns(head: bytes, name: str) -> list[tuple[str, str]] | None:
-    """Names and types of a Parquet file's columns; None where it cannot be read."""
+def _footer(head: bytes, name: str) -> bytes:
+    """The end of a Parquet file, where the names of its columns are: looking there is quicker than parsing it."""
+    if not Path(name).is_file():
+        return head
+    with Path(name).open("rb") as file:
+        file.seek(max(0, file.seek(0, io.SEEK_END) - _FOOTER))
+        return file.read().lower()
+
+
+def _columns(head: bytes, name: str) -> tuple[list[tuple[str, str]], int] | None:
+    """Names and types of a Parquet file's columns, and how many rows there are; None where it cannot be read."""
     import pyarrow as pa  # noqa: PLC0415 - half a second that other sources need not pay
     import pyarrow.parquet as pq  # noqa: PLC0415
 
     try:
-        schema = pq.read_schema(name if Path(name).is_file() else io.BytesIO(head))
+        facts = pq.read_metadata(name if Path(name).is_file() else io.BytesIO(head))
+        schema = facts.schema.to_arrow_schema()
     except (pa.ArrowException, OSError):
         return None
-    return [(column.name, str(column.type)) for column in schema]
+    return [(column.name, str(column.type)) for column in schema], facts.num_rows
 
 
 _SIMPLE = re.compile(
@@ -171,8 +187,9 @@ _SIMPLE = re.compile(
 )
 
 
-def _parquet_layout(columns: Sequence[tuple[str, str]] | None) -> Layout | None:
-    kinds = {name: kind for name, kind in columns or () if _SIMPLE.fullmatch(kind)}
+def _parquet_layout(columns: Sequence[tuple[str, str]]) -> Layout | None:
+    """The layout of a file with these columns."""
+    kinds = {name: kind for name, kind in columns if aws_fields.canonical(name) and _SIMPLE.fullmatch(kind)}
     found = aws_fields.of_objects([kinds])
     if found is None:
         return None
@@ -190,21 +207,24 @@ class _Offer:
 
     engine: vpc.Engine
     account: vpc_table.Account
+    threads: int
     names: int = 0
 
-    def relation(self, plans: Sequence[Plan]) -> str:
-        """SQL for a relation with the records of all `plans`, which have one layout."""
+    def relation(self, layout: Layout, plans: Sequence[Plan]) -> str:
+        """SQL for a relation with the records of all `plans`, which have one layout or are all lines."""
         self.names += 1
         name = f"input_{self.names}"
-        layout = plans[0].layout
         if layout.kind is Kind.PARQUET:
             return self._parquet(name, plans)
-        files = [(plan.number, plan.item) for plan in plans]
-        if layout.kind in (Kind.TEXT, Kind.CSV):
-            self.engine.lines(name, Text(self.account, layout).batches(files))
+        if layout is _TEXT:
+            columns = schema(aws_sql.NUMBERS, aws_sql.TEXTS)
+            text = Text(self.account, columns, self.threads)
+            self.engine.stream(name, columns, text.batches((p.number, p.item, p.layout) for p in plans))
             return name
+        files = [(plan.number, plan.item) for plan in plans]
         wrapped = layout.kind is Kind.WRAPPED
-        self.engine.lines(name, vpc_json.Json(self.account, count=not wrapped).batches(files))
+        lines = vpc_json.Json(self.account, count=not wrapped).batches(files)
+        self.engine.stream(name, vpc_lines.schema(), lines)
         if not wrapped:
             return name
         return vpc_json.unpack(self.engine, self.account, f"{name}_lines", UNWRAP.format(name=name))
@@ -218,10 +238,10 @@ class _Offer:
         plain = [p for p in plans if p.item.path and not p.item.compression and not _PATTERN.search(p.item.path)]
         parts = []
         for plan in plans:
+            if plan in plain:
+                self.account.met(plan.number, plan.rows)
+                continue
             try:
-                if plan in plain:
-                    self.account.met(plan.number, pq.read_metadata(plan.item.path).num_rows)
-                    continue
                 table = pq.read_table(io.BytesIO(b"".join(Stream(plan.item).pieces())))
             except (pa.ArrowException, OSError) as error:
                 raise InputError(f"damaged Parquet file: {error}", Place(plan.item.name)) from None

@@ -86,6 +86,11 @@ class Layout:
     """Arrow types of the keys, for Parquet."""
 
     @property
+    def forwards(self) -> bool:
+        """Whether records have no verdict because all of them were forwarded: those of a transit gateway."""
+        return "action" not in self.fields and any(name.startswith("tgw-") for name in self.fields)
+
+    @property
     def has(self) -> frozenset[str]:
         """The fields that records have."""
         return frozenset(self.fields)

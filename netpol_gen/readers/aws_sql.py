@@ -33,8 +33,8 @@ from netpol_gen.readers.vpc import (
 
 _MS_FROM = 10**11
 _LOST = tuple(f"packets-lost-{why}" for why in ("no-route", "blackhole", "mtu-exceeded", "ttl-expired"))
-_NUMBERS = ("srcport", "dstport", "protocol", "packets", "bytes", "start", "end", "tcp-flags", *_LOST)
-_TEXTS = ("interface-id", "srcaddr", "dstaddr", "pkt-srcaddr", "pkt-dstaddr", "action", "log-status", "flow-direction")
+NUMBERS = ("srcport", "dstport", "protocol", "packets", "bytes", "start", "end", "tcp-flags", *_LOST)
+TEXTS = ("interface-id", "srcaddr", "dstaddr", "pkt-srcaddr", "pkt-dstaddr", "action", "log-status", "flow-direction")
 _TYPES = {"srcport": "INTEGER", "dstport": "INTEGER", "protocol": "INTEGER", "tcp-flags": "INTEGER"}
 
 
@@ -78,76 +78,84 @@ MEANING = Meaning(
 
 
 def records(layout: Layout, relation: str, window: Window) -> str:
-    """The query. `relation` has `line` and `place`, or, for Parquet, the file's columns and `place`."""
+    """The query.
+
+    `relation` has `line` and `place`; for Parquet the file's columns and `place`; for text and CSV what `aws_text` made
+    of the lines, with `line` only where it is no record.
+    """
+    if layout.kind in (Kind.TEXT, Kind.CSV):
+        named = {name: f'"{name}"' for name in (*NUMBERS, *TEXTS)}
+        parsed = f"SELECT *, line IS NULL AS whole, line AS note FROM {relation}"
+        return _query(named, parsed, window, checked=frozenset(NUMBERS))
     if layout.kind is Kind.PARQUET:
         named = {
             name: f'epoch("{key}")' if kind.startswith("timestamp") else f'"{key}"'
             for name, key, kind in zip(layout.fields, layout.keys, layout.types, strict=True)
         }
-        return _query(layout, named, f"SELECT *, true AS whole, NULL AS line FROM {relation}", window)
-    wanted = [name for name in (*_NUMBERS, *_TEXTS) if name in layout.has]
+        parsed = f"SELECT *, true AS whole, NULL::VARCHAR AS note FROM {relation}"
+        integers = frozenset(
+            n for n, kind in zip(layout.fields, layout.types, strict=True) if kind.startswith(("int", "uint"))
+        )
+        return _query(named, parsed, window, checked=integers, forwards=layout.forwards)
+    wanted = [name for name in (*NUMBERS, *TEXTS) if name in layout.has]
     if layout.kind is Kind.JSON:
         at = {name: i + 1 for i, name in enumerate(wanted)}
         key_of = dict(zip(layout.fields, layout.keys, strict=True))
         # Only keys that are documented names, in some spelling, get here: nothing in them needs quoting.
         paths = ", ".join(f"'$.\"{key_of[name]}\"'" for name in wanted)
-        fields = f"CASE WHEN json_valid(line) THEN json_extract_string(line, [{paths}]) END"
-        whole = "f IS NOT NULL"
+        fields, whole = f"CASE WHEN json_valid(line) THEN json_extract_string(line, [{paths}]) END", "f IS NOT NULL"
     else:
         at = {name: layout.fields.index(name) + 1 for name in wanted}
-        fields = "split(line, ',')" if layout.kind is Kind.CSV else _words(len(layout.fields))
-        whole = f"len(f) = {len(layout.fields)}"
+        fields, whole = "split(line, ' ')", f"len(f) = {len(layout.fields)}"
     named = {name: f"f[{number}]" for name, number in at.items()}
-    if layout.fields[-1] in named and layout.kind is not Kind.JSON:
-        # The text of a line ends with its newline (`vpc_lines.batch`).
-        named[layout.fields[-1]] = f"rtrim(f[{len(layout.fields)}], chr(10))"
-    parsed = f"SELECT line, place, f, {whole} AS whole FROM (SELECT line, place, {fields} AS f FROM {relation})"
-    return _query(layout, named, parsed, window)
+    parsed = f"SELECT line AS note, place, f, {whole} AS whole FROM (SELECT line, place, {fields} AS f FROM {relation})"
+    return _query(named, parsed, window, forwards=layout.forwards)
 
 
-def _words(count: int) -> str:
-    """Words of a line; where their number is wrong, with runs of blanks and comments taken out."""
-    tidy = r"trim(regexp_replace(regexp_replace(line, '(^|\s)#.*$', ''), '\s+', ' ', 'g'))"
-    return f"CASE WHEN len(split(line, ' ')) = {count} THEN split(line, ' ') ELSE split({tidy}, ' ') END"
-
-
-def _query(layout: Layout, named: Mapping[str, str], parsed: str, window: Window) -> str:
+def _query(
+    named: Mapping[str, str],
+    parsed: str,
+    window: Window,
+    *,
+    checked: frozenset[str] = frozenset(),
+    forwards: bool = False,
+) -> str:
+    """`named` has the SQL of each field; `checked` are those that are integers already."""
     numbers = ", ".join(
         f'try_cast({named[n]} AS {_TYPES.get(n, "BIGINT")}) AS "{n}"' if n in named else f'NULL::BIGINT AS "{n}"'
-        for n in _NUMBERS
+        for n in NUMBERS
     )
-    texts = ", ".join(f'({named[n]})::VARCHAR AS "{n}"' if n in named else f'NULL::VARCHAR AS "{n}"' for n in _TEXTS)
+    texts = ", ".join(f'({named[n]})::VARCHAR AS "{n}"' if n in named else f'NULL::VARCHAR AS "{n}"' for n in TEXTS)
     # An optional number that is there and is no number makes the record bad.
     broken = [
         f"(\"{n}\" IS NULL AND NOT regexp_full_match(({named[n]})::VARCHAR, '(-|null|nan|)\\s*', 'i'))"
         for n in ("packets", "bytes", "tcp-flags")
-        if n in named
+        if n in named and n not in checked
     ]
-    counts = " AND ".join(f'coalesce("{n}", 0) BETWEEN 0 AND {MAX_COUNT}' for n in ("packets", "bytes"))
-    dropped_all = " + ".join(f'coalesce("{n}", 0)' for n in _LOST if n in named)
+    # Evaluated for the few records that cannot be used: CASE looks at no other rows.
+    cells = ", ".join(f"'{name}', \"{name}\"::VARCHAR" for name in (*NUMBERS, *TEXTS) if name in named)
     return f"""
 SELECT place, kind,
-    CASE kind WHEN {ODD} THEN note WHEN {CODE[Reason.LOST_EVENTS]} THEN "interface-id" END AS note,
+    CASE kind WHEN {ODD} THEN coalesce(note, json_object({cells})::VARCHAR)
+        WHEN {CODE[Reason.LOST_EVENTS]} THEN "interface-id" END AS note,
     {_address("src")} AS src, {_address("dst")} AS dst,
     "srcport" AS sport, "dstport" AS dport, "protocol" AS proto, verdict, first,
     greatest(first, coalesce({_time('"end"')}, first)) AS last, "packets" AS packets, "bytes" AS bytes,
-    {_bits(layout)}::UINTEGER AS bits, NULL::VARCHAR AS who_src, NULL::VARCHAR AS who_dst
-FROM (SELECT *, {_kind(layout, counts, dropped_all, window)} AS kind
-    FROM (SELECT *, {_time('"start"')} AS first, {_verdict(layout)} AS verdict
-        FROM (SELECT place, whole, {_note(layout, named)} AS note, {numbers}, {texts},
-            {" OR ".join(broken) or "false"} AS broken FROM ({parsed}))))"""
+    {_bits()}::UINTEGER AS bits, NULL::VARCHAR AS who_src, NULL::VARCHAR AS who_dst
+FROM (SELECT *, {_kind(window)} AS kind
+    FROM (SELECT *, {_time('"start"')} AS first, {"0" if forwards else _VERDICT} AS verdict
+        FROM (SELECT place, whole, note, {numbers}, {texts}, {" OR ".join(broken) or "false"} AS broken
+            FROM ({parsed}))))"""
 
 
-def _kind(layout: Layout, counts: str, dropped_all: str, window: Window) -> str:
-    status = '"log-status"' if "log-status" in layout.has else "'OK'"
-    lost = f"""WHEN "packets" = 0 AND {dropped_all} > 0 THEN {CODE[Reason.OTHER_DROP]}""" if dropped_all else ""
-    plain = f"""whole AND {status} = 'OK' AND "srcport" BETWEEN 1 AND 65535 AND "dstport" BETWEEN 1 AND 65535
-        AND ("protocol" = 6 OR "protocol" = 17) AND first IS NOT NULL AND "packets" BETWEEN 1 AND {MAX_COUNT}
-        AND "bytes" BETWEEN 0 AND {MAX_COUNT} AND "tcp-flags" IS NOT NULL AND verdict < 2"""
-    if not {"packets", "bytes", "tcp-flags"} <= layout.has or window:
-        plain = "false"
+def _kind(window: Window) -> str:
+    counts = " AND ".join(f'coalesce("{n}", 0) BETWEEN 0 AND {MAX_COUNT}' for n in ("packets", "bytes"))
+    lost = " + ".join(f'coalesce("{n}", 0)' for n in _LOST)
+    status = '"log-status"'
     # Nearly all records pass the first test; the others go through the list of reasons.
-    return f"""CASE WHEN {plain} THEN 0
+    return f"""CASE WHEN whole AND {status} = 'OK' AND "srcport" BETWEEN 1 AND 65535 AND "dstport" BETWEEN 1 AND 65535
+            AND ("protocol" = 6 OR "protocol" = 17) AND first IS NOT NULL AND NOT {outside(window)} AND NOT broken
+            AND "packets" BETWEEN 1 AND {MAX_COUNT} AND "bytes" BETWEEN 0 AND {MAX_COUNT} AND verdict < 2 THEN 0
         WHEN NOT coalesce(whole, false) THEN {ODD}
         WHEN {status} = 'NODATA' THEN {CODE[Reason.CONTROL]}
         WHEN {status} = 'SKIPDATA' THEN {CODE[Reason.LOST_EVENTS]}
@@ -160,16 +168,8 @@ def _kind(layout: Layout, counts: str, dropped_all: str, window: Window) -> str:
         WHEN "srcport" IS NULL OR "dstport" IS NULL THEN {ODD}
         WHEN "srcport" NOT BETWEEN 0 AND 65535 OR "dstport" NOT BETWEEN 0 AND 65535 THEN {ODD}
         WHEN "srcport" = 0 AND "dstport" = 0 THEN {CODE[Reason.NO_L4]}
-        {lost}
+        WHEN "packets" = 0 AND {lost} > 0 THEN {CODE[Reason.OTHER_DROP]}
         ELSE 0 END"""
-
-
-def _note(layout: Layout, named: Mapping[str, str]) -> str:
-    """The text of a record that cannot be used."""
-    if layout.kind is not Kind.PARQUET:
-        return "line"
-    cells = ", ".join(f"'{n}', ({named[n]})::VARCHAR" for n in sorted(named))
-    return f"json_object({cells})::VARCHAR"
 
 
 def _address(end: str) -> str:
@@ -187,19 +187,14 @@ def _time(column: str) -> str:
     )
 
 
-def _verdict(layout: Layout) -> str:
-    if "action" in layout.has:
-        return """CASE WHEN "action" = 'ACCEPT' THEN 0 WHEN "action" = 'REJECT' THEN 1 WHEN upper("action") IN
-            ('ACCEPT', 'ACCEPTED') THEN 0 WHEN upper("action") IN ('REJECT', 'REJECTED') THEN 1
-            WHEN "action" IS NULL OR "action" IN ('-', '') THEN 2 END"""
-    # A transit gateway has no action: what it logs, it forwarded, unless it says that all packets were lost.
-    return "0" if any(name.startswith("tgw-") for name in layout.fields) else "2"
+_VERDICT = """CASE WHEN "action" = 'ACCEPT' THEN 0 WHEN "action" = 'REJECT' THEN 1
+        WHEN upper("action") IN ('ACCEPT', 'ACCEPTED') THEN 0 WHEN upper("action") IN ('REJECT', 'REJECTED') THEN 1
+        WHEN "action" IS NULL OR "action" IN ('-', '') THEN 2 END"""
 
 
-def _bits(layout: Layout) -> str:
-    many = f'CASE WHEN "packets" >= 3 THEN {MANY | MORE} WHEN "packets" >= 2 THEN {MANY} ELSE 0 END'
-    if "packets" not in layout.has:
-        many = str(MANY)
+def _bits() -> str:
+    # A count that is not there may be any number.
+    many = f'CASE WHEN "packets" >= 3 THEN {MANY | MORE} WHEN "packets" = 1 OR "packets" = 0 THEN 0 ELSE {MANY} END'
     side = f"CASE \"flow-direction\" WHEN 'egress' THEN {SENT} WHEN 'ingress' THEN {ARRIVED} ELSE 0 END"
     mid = f'CASE WHEN "protocol" = 6 AND ("tcp-flags" & {SYN}) = 0 THEN {MID} ELSE 0 END'
     return f'(coalesce("tcp-flags", 0) & 255 | {mid} | {many} | {side} | {SEEN})'

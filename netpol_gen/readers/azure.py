@@ -16,7 +16,7 @@ from typing import Any
 
 from netpol_gen.flowtable import Flows, Reason
 from netpol_gen.model import DirectionEvidence, Signal
-from netpol_gen.readers import vpc, vpc_json, vpc_table
+from netpol_gen.readers import vpc, vpc_json, vpc_lines, vpc_table
 from netpol_gen.readers.files import Input
 from netpol_gen.readers.rows import Window
 from netpol_gen.readers.vpc import ARRIVED, CODE, COUNTED, DATA, HALF, NS, ODD, SEEN, SENT
@@ -71,7 +71,8 @@ def read(items: Sequence[Input], options: vpc.Options) -> Flows:
     names = [item.name for item in items]
     account = vpc_table.Account()
     with vpc.Engine(threads=options.threads) as engine:
-        engine.lines("input", vpc_json.Json(account, count=False).batches(list(enumerate(items))))
+        lines = vpc_json.Json(account, count=False).batches(list(enumerate(items)))
+        engine.stream("input", vpc_lines.schema(), lines)
         tuples = vpc_json.unpack(engine, account, "tuples", _unpack_sql("input"))
         result = engine.query(vpc.fold_sql(_records(tuples, options.window), MEANING))
         table = vpc_table.gather(result, SOURCE, names, account, explain)

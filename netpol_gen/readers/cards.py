@@ -67,8 +67,8 @@ CARDS: tuple[Card, ...] = (
         ),
         (
             (
-                "pods on EKS in formats without `pkt-srcaddr` and `pkt-dstaddr`, the default one among them: only nodes' "
-                "interfaces are seen"
+                "pods on EKS in formats without `pkt-srcaddr` and `pkt-dstaddr`, the default one among them: only "
+                "interfaces of nodes are seen"
             ),
             "clients behind source NAT: calls to the outside show the node's address unless external SNAT is off",
             "windows that were skipped (`SKIPDATA`)",
@@ -78,8 +78,8 @@ CARDS: tuple[Card, ...] = (
             "pods of the same node with each other: that traffic never leaves the interface",
             "DNS to the Amazon resolver, so that DNS has to be allowed without evidence",
             (
-                "instance metadata (169.254.169.254), time (169.254.169.123), DHCP, Windows activation, mirrored traffic, "
-                "the router's reserved address, and traffic between endpoint and load balancer interfaces"
+                "instance metadata (169.254.169.254), time (169.254.169.123), DHCP, Windows activation, mirrored "
+                "traffic, the router's reserved address, and traffic between endpoint and load balancer interfaces"
             ),
             "names of pods; verdicts of NetworkPolicies",
         ),
@@ -145,8 +145,8 @@ CARDS: tuple[Card, ...] = (
         (
             "connections between two dumps of a table",
             (
-                "pods under Cilium's kube-proxy replacement or another eBPF datapath, which goes past the kernel's table: "
-                "it may hold none of them"
+                "pods under Cilium's kube-proxy replacement or another eBPF datapath, which goes past the kernel's "
+                "table: it may hold none of them"
             ),
             "traffic that rules exempt from tracking (`NOTRACK`)",
             "other nodes: each node has a table of its own, and the client's and the server's differ where NAT is",

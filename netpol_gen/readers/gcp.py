@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from netpol_gen.flowtable import Flows, Reason
 from netpol_gen.model import Signal
-from netpol_gen.readers import vpc, vpc_json, vpc_table
+from netpol_gen.readers import vpc, vpc_json, vpc_lines, vpc_table
 from netpol_gen.readers.files import Input
 from netpol_gen.readers.rows import Window
 from netpol_gen.readers.vpc import ARRIVED, CODE, ODD, SEEN, SENT
@@ -131,7 +131,8 @@ def read(items: Sequence[Input], options: vpc.Options) -> Flows:
         for index, shape in enumerate(dict.fromkeys(shapes)):
             lines = f"input_{index}"
             files = [(number, item) for number, item in enumerate(items) if shapes[number] == shape]
-            engine.lines(lines, vpc_json.Json(account, count=not shape.packed).batches(files))
+            batches = vpc_json.Json(account, count=not shape.packed).batches(files)
+            engine.stream(lines, vpc_lines.schema(), batches)
             if shape.packed:
                 lines = vpc_json.unpack(engine, account, f"unpacked_{index}", _unpack_sql(shape, lines))
             queries.append(_records(shape, lines, options.window))

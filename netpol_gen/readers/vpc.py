@@ -150,8 +150,8 @@ done AS (SELECT
     CASE WHEN turn THEN b ELSE a END AS src, CASE WHEN turn THEN a ELSE b END AS dst,
     CASE WHEN x < 0 THEN x
          WHEN decided THEN (x >> 32 << 32) | (CASE WHEN turn THEN high ELSE low END) | {_ROW_DECIDED}
-         -- Of many ephemeral ports to one fixed port sixteen are kept, enough to vote; the rest is counted with them.
-         WHEN high >= 32768 AND low < 32768 THEN (x >> 32 << 32) | ((high & 15) << 16) | low
+         -- Of many ephemeral ports to one fixed port four are kept, enough to vote; the rest is counted with them.
+         WHEN high >= 32768 AND low < 32768 THEN (x >> 32 << 32) | ((high & 3) << 16) | low
          ELSE x END AS y,
     h, n, places, high,
     CASE WHEN NOT decided THEN 0 WHEN turn THEN n - back ELSE back END AS replies,
@@ -208,15 +208,12 @@ class Engine:
         if self._scratch is not None:
             self._scratch.cleanup()
 
-    def lines(self, name: str, batches: Iterator[pa.RecordBatch]) -> None:
-        """Offer line batches (`lines.SCHEMA`) to queries as `name`, for one pass."""
-        import pyarrow as pa  # noqa: PLC0415
+    def stream(self, name: str, columns: pa.Schema, batches: Iterator[pa.RecordBatch]) -> None:
+        """Offer batches to queries as `name`, for one pass."""
+        import pyarrow as pa  # noqa: PLC0415 - half a second that `--help` must not pay
 
-        from netpol_gen.readers import vpc_lines  # noqa: PLC0415
-
-        reader = pa.RecordBatchReader.from_batches(vpc_lines.schema(), self._watched(batches))
         assert self._connection is not None  # noqa: S101 - inside `with`
-        self._connection.register(name, reader)
+        self._connection.register(name, pa.RecordBatchReader.from_batches(columns, self._watched(batches)))
 
     def table(self, name: str, data: pa.Table) -> None:
         """Offer a table to queries as `name`."""

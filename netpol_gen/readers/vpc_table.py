@@ -206,11 +206,17 @@ def _columns(found: pa.Table, ends: Ends, source: Source, names: Sequence[str]) 
         columns[name] = found.column(name)
     for end in ("src", "dst"):
         columns |= _who(end, found.column(f"who_{end}").combine_chunks()) if f"who_{end}" in found.column_names else {}
-    for each in schema():
-        if each.name not in columns:
-            columns[each.name] = _empty_lists(rows) if pa.types.is_list(each.type) else pa.nulls(rows, each.type)
-    table = pa.Table.from_arrays([columns[each.name] for each in schema()], schema=schema())
-    return ordered(table)
+    # Sorted before the columns that no source of this kind has are added: most of them are.
+    found = ordered(pa.table(columns))
+    whole = [
+        found.column(each.name)
+        if each.name in columns
+        else _empty_lists(rows)
+        if pa.types.is_list(each.type)
+        else pa.nulls(rows, each.type)
+        for each in schema()
+    ]
+    return pa.Table.from_arrays(whole, schema=schema())
 
 
 def _named(names: Mapping[int, str], codes: np.ndarray) -> pa.Array:
@@ -263,7 +269,7 @@ _TIES = ("drop_reason", "direction", "source", "src_namespace", "src_pod", "dst_
 
 def ordered(table: pa.Table) -> pa.Table:
     """The rows in their order: times, addresses, ports, then all else that tells rows apart."""
-    return table.sort_by([(name, "ascending") for name in (*_ORDER, *_TIES)])
+    return table.sort_by([(name, "ascending") for name in (*_ORDER, *_TIES) if name in table.column_names])
 
 
 def finish(table: pa.Table, account: Account, source: Source, names: Sequence[str], notes: Sequence[str]) -> Flows:

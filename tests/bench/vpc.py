@@ -1,0 +1,215 @@
+"""AWS flow logs to the flow table, against the engine alone: the same bytes, the same run, in turns.
+
+    python -m tests.bench vpc                     # 1 M records in 288 files of text, and as Parquet
+    python -m tests.bench.vpc --records 10000000  # the memory bound: 10 M records in less than 1 GiB
+
+"Bare" is DuckDB reading the same fields of the same files and grouping records into connections: both addresses, both
+ports, protocol, verdict and hour, with the sums that evidence needs. "Coarse" groups by addresses, the lower port,
+protocol and verdict alone: quicker, but it cannot tell who called, nor count connections. Neither checks anything, and
+neither says where a bad record is. Each measurement is a process of its own. CPU seconds are printed beside elapsed
+ones, because on a busy machine only the former are worth comparing.
+"""
+
+# ruff: noqa: S608 - queries of our own constants
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import random
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from isal import igzip
+
+_FIELDS = (
+    "version account-id interface-id srcaddr dstaddr srcport dstport protocol packets bytes start end action "
+    "log-status vpc-id subnet-id instance-id tcp-flags type pkt-srcaddr pkt-dstaddr region az-id pkt-src-aws-service "
+    "pkt-dst-aws-service flow-direction traffic-path"
+)
+FIELDS = _FIELDS.split()
+NUMBERS = {"srcport", "dstport", "protocol", "packets", "bytes", "start", "end", "tcp-flags"}
+FILES = 288
+"""A day in windows of five minutes."""
+START = 1_700_006_400
+PODS, NODES, EDGES = 1000, 40, 3000
+ROUNDS = 3
+
+
+def pod(number: int) -> str:
+    return f"10.0.{number // 250}.{number % 250 + 2}"
+
+
+def lines(records: int) -> Iterator[list[str]]:
+    """The lines of each file: calls over some edges, both directions at both interfaces, a seventh of them DNS."""
+    chance = random.Random(1)
+    ports = [80, 8080, 443, 5432, 6379, 9090, 50051, 3000]
+    edges = [(chance.randrange(PODS), chance.randrange(PODS), chance.choice(ports)) for _ in range(EDGES)]
+    for number in range(FILES):
+        made: list[str] = []
+        while len(made) < records // FILES:
+            client, server, port = chance.choice(edges)
+            start = START + 300 * number + chance.randrange(300)
+            udp = chance.random() < 1 / 7
+            flags = (0, 0) if udp else chance.choices([(3, 19), (2, 18), (0, 0)], [7, 1, 2])[0]
+            protocol, port = ("17", 53) if udp else ("6", port)
+            from_port = chance.randrange(32768, 60999)
+            packets, octets = chance.randrange(2, 40), chance.randrange(100, 90000)
+            for node in (client % NODES, server % NODES):
+                for back in (False, True):
+                    a, b = (server, client) if back else (client, server)
+                    p, q = (port, from_port) if back else (from_port, port)
+                    way = "ingress" if (node == client % NODES) == back else "egress"
+                    shown = [f"10.0.200.{node + 2}" if end % NODES == node else pod(end) for end in (a, b)]
+                    made.append(
+                        f"5 123456789012 eni-{node:017x} {shown[0]} {shown[1]} {p} {q} {protocol} {packets} {octets} "
+                        f"{start} {start + 59} ACCEPT OK vpc-0abc12345 subnet-0aabb012 i-{node:017x} {flags[back]} IPv4 "
+                        f"{pod(a)} {pod(b)} eu-west-1 euw1-az1 - - {way} 1"
+                    )
+        yield made[: records // FILES]
+
+
+def make(directory: Path, records: int) -> None:
+    """`text/*.log.gz`, and `parquet/*.parquet` with the same records."""
+    import pyarrow.csv as pc
+    import pyarrow.parquet as pq
+
+    for form in ("text", "parquet"):
+        (directory / form).mkdir()
+    for number, made in enumerate(lines(records)):
+        data = ("\n".join([" ".join(FIELDS), *made]) + "\n").encode()
+        with igzip.open(directory / "text" / f"1_vpcflowlogs_{number:03}.log.gz", "wb", compresslevel=2) as file:
+            file.write(data)
+        options = pc.ConvertOptions(null_values=["-"], strings_can_be_null=True)
+        table = pc.read_csv(io.BytesIO(data), parse_options=pc.ParseOptions(delimiter=" "), convert_options=options)
+        renamed = table.rename_columns([name.replace("-", "_") for name in table.column_names])
+        pq.write_table(renamed, directory / "parquet" / f"1_vpcflowlogs_{number:03}.log.parquet")
+
+
+def engine(directory: Path, form: str, key: str) -> int:
+    """DuckDB alone: the number of groups."""
+    import duckdb
+
+    connection = duckdb.connect(config={"threads": 2})
+    kinds = {name.replace("-", "_"): "BIGINT" if name in NUMBERS else "VARCHAR" for name in FIELDS}
+    # The same words to the parser as `aws_text` has: no quotes, `-` for nothing.
+    options = f"delim=' ', header=true, columns={kinds}, auto_detect=false, quote='', escape='', nullstr='-'"
+    text, parquet = f"read_csv('{directory}/text/*.gz', {options})", f"read_parquet('{directory}/parquet/*.parquet')"
+    query = f"""SELECT pkt_srcaddr, pkt_dstaddr, protocol, action, {key}, count(*), sum(bytes), sum(packets), min(start),
+        max("end"), bit_or(tcp_flags) FROM {text if form == "text" else parquet} GROUP BY ALL"""
+    rows = connection.sql(query).to_arrow_table().num_rows
+    connection.close()
+    return int(rows)
+
+
+def bare(directory: Path, form: str) -> int:
+    """Records into connections."""
+    return engine(directory, form, "srcport, dstport, start // 3600 AS hour")
+
+
+def coarse(directory: Path, form: str) -> int:
+    """Records by addresses and the lower port."""
+    return engine(directory, form, "least(srcport, dstport) AS port")
+
+
+def ours(directory: Path, form: str) -> int:
+    """Files to the flow table with its ledger."""
+    from netpol_gen.readers import read_flows
+
+    return read_flows([directory / form]).table.num_rows
+
+
+def whole(directory: Path, form: str) -> int:
+    """Files to resolved edges."""
+    from netpol_gen.edges import find_edges
+    from netpol_gen.inventory import load_inventory
+    from netpol_gen.readers import read_flows
+
+    return len(find_edges(read_flows([directory / form]), load_inventory([directory / "inventory.json"])).accepted)
+
+
+def inventory() -> dict[str, Any]:
+    """The pods, four to a workload."""
+    born = "2023-11-01T00:00:00Z"
+    items = []
+    for i in range(PODS):
+        ports = [{"containerPort": port} for port in (80, 8080, 443, 5432, 6379, 9090, 50051, 3000)]
+        labels = {"app": f"app-{i // 4}"}
+        metadata = {"name": f"pod-{i}", "namespace": f"team-{i // 4 % 20}", "labels": labels, "creationTimestamp": born}
+        spec = {"nodeName": f"node-{i % NODES}", "containers": [{"name": "main", "ports": ports}]}
+        status = {"phase": "Running", "startTime": born, "podIP": pod(i)}
+        items.append({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec, "status": status})
+    return {"apiVersion": "v1", "kind": "List", "items": items}
+
+
+MEASURED = {"bare": bare, "coarse": coarse, "ours": ours, "whole": whole}
+
+
+def child(what: str, directory: Path, form: str) -> None:
+    """Measure in this process, tell the parent."""
+    import duckdb  # noqa: F401 - imports are not part of what is measured
+    import pandas as pd  # noqa: F401
+    import pyarrow.csv
+    import pyarrow.parquet  # noqa: F401
+
+    wall, cpu = time.perf_counter(), time.process_time()
+    rows = MEASURED[what](directory, form)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps([time.perf_counter() - wall, time.process_time() - cpu, peak, rows]))
+
+
+def measure(what: str, directory: Path, form: str) -> list[float]:
+    command = [sys.executable, "-m", "tests.bench.vpc", "--child", what, "--directory", str(directory), "--form", form]
+    ran = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
+    found: list[float] = json.loads(ran.stdout)
+    return found
+
+
+def compare(directory: Path, form: str, records: int, rounds: int) -> None:
+    best: dict[str, list[float]] = {}
+    for _ in range(rounds):
+        for what in MEASURED:
+            found = measure(what, directory, form)
+            old = best.get(what, found)
+            best[what] = [min(old[0], found[0]), min(old[1], found[1]), max(old[2], found[2]), found[3]]
+    alone = best["bare"]
+    for what, (wall, cpu, peak, rows) in best.items():
+        print(
+            f"{form:8} {what:6} {wall:7.2f} s  {cpu:7.2f} CPU s  {records / wall / 1000:7.0f} k records/s  "
+            f"{peak:5.0f} MiB  {rows:8.0f} {'edges' if what == 'whole' else 'rows'}  "
+            f"{wall / alone[0]:5.2f} x bare  {cpu / alone[1]:5.2f} x bare in CPU",
+            flush=True,
+        )
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Make the input, measure in turns, print."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--records", type=int, default=1_000_000)
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--form", choices=("text", "parquet"))
+    parser.add_argument("--child", choices=tuple(MEASURED))
+    parser.add_argument("--directory", type=Path)
+    given = parser.parse_args(arguments if arguments is not None else [])
+    if given.child:
+        child(given.child, given.directory, given.form)
+        return
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        make(directory, given.records)
+        (directory / "inventory.json").write_text(json.dumps(inventory()))
+        size = sum(path.stat().st_size for path in (directory / "text").iterdir()) / 2**20
+        print(f"{given.records:,} records in {FILES} files, {size:.0f} MiB of .log.gz; best of {given.rounds}")
+        for form in (given.form,) if given.form else ("text", "parquet"):
+            compare(directory, form, given.records, given.rounds)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
