@@ -15,12 +15,13 @@ plan.to_frame()                            # one line per accepted edge, with th
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from netpol_gen.config import Config
-from netpol_gen.errors import InputError, Place
+from netpol_gen.config import Cni, Config, MinEvidence, Mode, NamedPorts, SnatClients
+from netpol_gen.errors import InputError, OptionError, Place, printable
 from netpol_gen.flowtable import Flows, Ledger, Reason, schema
 from netpol_gen.policy import NetworkPolicy
 
@@ -277,5 +278,27 @@ def _flows(flows: Flows | pd.DataFrame) -> Flows:
     return flows if isinstance(flows, Flows) else frame_to_flows(flows)
 
 
+_CHOICES: Mapping[str, type[StrEnum]] = {
+    "cni": Cni,
+    "min_evidence": MinEvidence,
+    "mode": Mode,
+    "named_ports": NamedPorts,
+    "snat_clients": SnatClients,
+}
+
+
 def _config(config: Config | None, settings: dict[str, Any]) -> Config:
-    return replace(config or Config(), **settings)
+    """Settings by name over a `Config`; what the command line spells as a word may be a word here too."""
+    if unknown := sorted(set(settings) - {f.name for f in fields(Config)}):
+        raise OptionError(f"{printable(unknown[0])} is no setting; see netpol_gen.Config")
+    given = {name: _choice(name, value) for name, value in settings.items()}
+    return replace(config or Config(), **given)
+
+
+def _choice(name: str, value: Any) -> Any:
+    kind = _CHOICES.get(name)
+    if kind is None or isinstance(value, kind):
+        return value
+    if value not in tuple(kind):
+        raise OptionError(f"{name}: {printable(value)} is not one of {', '.join(kind)}")
+    return kind(value)

@@ -217,8 +217,14 @@ def _figure(width: float, height: float) -> tuple[Figure, Axes]:
         from matplotlib.figure import Figure  # noqa: PLC0415 - an optional dependency
     except ImportError:
         raise OptionError("plots need matplotlib: pip install 'netpol-gen[plots]'") from None
-    # A figure of our own, not one of pyplot's, which would be kept and shown later.
-    figure = Figure(figsize=(width, height), layout="constrained")
+
+    class Plot(Figure):
+        """A figure of our own, not one of pyplot's, which would be kept; a notebook shows it by itself."""
+
+        def _repr_png_(self) -> bytes:
+            return image(self, "png")
+
+    figure = Plot(figsize=(width, height), layout="constrained")
     axes = figure.subplots()
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(colors=_INK)

@@ -12,7 +12,9 @@ import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
 
+import netpol_gen
 from netpol_gen.cli.main import app
+from tests.apidoc import ORDER, api_markdown
 
 HEAD = """# Command line
 
@@ -46,6 +48,15 @@ def test_command_line_reference(repository: Path, update_goldens: bool):
     parts += [f"## {name}\n\n```text\n{help_text(name)}\n```\n" for name in command_names()]
     text = "\n".join(parts)
     path = repository / "docs" / "cli.md"
+    if update_goldens:
+        path.write_text(text, encoding="utf-8")
+    assert path.read_text(encoding="utf-8") == text
+
+
+def test_library_reference(repository: Path, update_goldens: bool):
+    assert sorted(ORDER) == sorted(netpol_gen.__all__)
+    path = repository / "docs" / "api.md"
+    text = api_markdown()
     if update_goldens:
         path.write_text(text, encoding="utf-8")
     assert path.read_text(encoding="utf-8") == text
@@ -92,6 +103,15 @@ def test_notebooks_are_stored_without_outputs(path: Path):
         assert cell.get("execution_count") is None
 
 
+@pytest.mark.parametrize("path", notebooks(), ids=lambda p: p.stem)
+def test_notebooks_use_the_public_api_only(path: Path):
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    assert "import netpol_gen as ng" in code
+    assert not re.search(r"from netpol_gen|import netpol_gen\.|\bng\.[a-z_]+\._|\._[a-z]", code)
+    assert set(re.findall(r"\bng\.([A-Za-z_]+)", code)) <= set(netpol_gen.__all__)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("path", notebooks(), ids=lambda p: p.stem)
 def test_notebooks_run_from_a_clean_kernel(path: Path):
@@ -104,3 +124,5 @@ def test_notebooks_run_from_a_clean_kernel(path: Path):
     shown = [output for cell in document.cells for output in cell.get("outputs", [])]
     assert shown
     assert not [o for o in shown if o.output_type == "error"]
+    drawn = sum("ng.plots." in cell.source for cell in document.cells if cell.cell_type == "code")
+    assert sum("image/png" in output.get("data", {}) for output in shown) >= drawn

@@ -12,7 +12,9 @@ from html.parser import HTMLParser
 
 import pytest
 
-from netpol_gen.errors import InputError
+import netpol_gen
+from netpol_gen.config import Cni, Mode
+from netpol_gen.errors import InputError, OptionError
 from netpol_gen.evaluate import Judge
 from netpol_gen.inventory.objects import Controller
 from netpol_gen.model import UNKNOWN_TIME, Decision, Edge, External, Protocol, Workload
@@ -394,6 +396,18 @@ def test_policies_in_every_form(tmp_path):
     assert [p.ref for p in as_policies([path, pages.wide_policy()]).policies] == ["shop/allow-api", "b/a"]
     assert as_policies(as_policies([])).policies == ()
     assert {p.ref for p in as_policies(plan).policies} >= {"shop/allow-api", "shop/db"}
+
+
+def test_settings_by_name_may_be_words():
+    """`mode="tighten"` was taken for a setting of another kind, and `cni="cilium"` ended in an AttributeError."""
+    flows, inventory = flows_of(*pages.rows()), pages.plan().edges.inventory
+    by_word = netpol_gen.generate(flows, inventory, mode="missing-only", cni="cilium")
+    by_value = netpol_gen.generate(flows, inventory, mode=Mode.MISSING_ONLY, cni=Cni.CILIUM)
+    assert by_word == by_value
+    with pytest.raises(OptionError, match="mode: all is not one of full, missing-only, tighten"):
+        netpol_gen.generate(flows, inventory, mode="all")
+    with pytest.raises(OptionError, match="colour is no setting"):
+        netpol_gen.edges(flows, inventory, colour="red")
 
 
 def test_the_page_is_saved_and_shown_apart(tmp_path):
