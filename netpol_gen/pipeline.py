@@ -78,6 +78,7 @@ def generate(
                     *overwrites,
                     *_denied_today(edges),
                     *_unknowable(edges),
+                    *_not_there(edges, config),
                 }
             )
         ),
@@ -301,6 +302,17 @@ def _unknowable(edges: Edges) -> tuple[Diagnostic, ...]:
         "the pods seen, Services and node addresses are not known, and workloads without flows are not listed"
     )
     return (Diagnostic("NPG101", "inventory", text),)
+
+
+def _not_there(edges: Edges, config: Config) -> tuple[Diagnostic, ...]:
+    """Namespaces that policies were asked for (`-n`) and that neither flows nor inventory know."""
+    inventory = edges.inventory
+    parties = {p for e in edges.accepted for p in (e.src, e.dst) if isinstance(p, Workload)}
+    there = {*inventory.namespaces, *(p.namespace for p in inventory.pods), *(w.namespace for w in parties)}
+    there |= {w.namespace for w in inventory.controllers}
+    text = "policies were asked for this namespace, which neither the inventory nor the flows know"
+    missing = sorted((config.namespaces or frozenset()) - there)
+    return tuple(Diagnostic("NPG405", namespace, text, Severity.WARNING) for namespace in missing)
 
 
 def _denied_today(edges: Edges) -> tuple[Diagnostic, ...]:

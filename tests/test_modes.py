@@ -112,3 +112,8 @@ def test_a_name_that_was_asked_for_is_used_and_said_to_replace():
     plan = plan_of([A_TO_B], [theirs], Config(names={"shop/Deployment/b": "guard"}))
     assert "shop/guard" in {p.ref for p in plan.policies}
     assert "shop/guard" in said(plan, "NPG404")
+
+
+def test_a_namespace_that_nobody_knows_is_named():
+    plan = plan_of([A_TO_B], config=Config(namespaces=frozenset({"shop", "shpo"})))
+    assert set(said(plan, "NPG405")) == {"shpo"}
