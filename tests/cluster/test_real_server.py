@@ -35,7 +35,9 @@ def owner(kind: str, name: str, version: str = "apps/v1") -> list[dict[str, obje
 def shop(shared_kube: Kube) -> Kube:
     """A namespace with a Deployment's chain of owners, a Service with its endpoints, a policy and a webhook."""
     kube = shared_kube
-    kube.namespace("shop", team="shop")
+    kube.namespace("shop")
+    labels = {"metadata": {"labels": {"team": "shop"}}}
+    kube.call("PATCH", "/api/v1/namespaces/shop", labels, "application/merge-patch+json")
     kube.create({
         "apiVersion": "v1", "kind": "Node",
         "metadata": {
