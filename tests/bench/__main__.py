@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-BENCHES: tuple[str, ...] = ("hubble", "conntrack", "inventory", "coverage", "report", "judge", "snapshot")
+BENCHES: tuple[str, ...] = ("hubble", "conntrack", "vpc", "inventory", "coverage", "report", "judge", "snapshot")
 
 
 def main(names: list[str]) -> int:

@@ -70,8 +70,8 @@ def lines(records: int) -> Iterator[list[str]]:
                     shown = [f"10.0.200.{node + 2}" if end % NODES == node else pod(end) for end in (a, b)]
                     made.append(
                         f"5 123456789012 eni-{node:017x} {shown[0]} {shown[1]} {p} {q} {protocol} {packets} {octets} "
-                        f"{start} {start + 59} ACCEPT OK vpc-0abc12345 subnet-0aabb012 i-{node:017x} {flags[back]} IPv4 "
-                        f"{pod(a)} {pod(b)} eu-west-1 euw1-az1 - - {way} 1"
+                        f"{start} {start + 59} ACCEPT OK vpc-0abc12345 subnet-0aabb012 i-{node:017x} {flags[back]} "
+                        f"IPv4 {pod(a)} {pod(b)} eu-west-1 euw1-az1 - - {way} 1"
                     )
         yield made[: records // FILES]
 
@@ -99,9 +99,10 @@ def engine(directory: Path, form: str, key: str) -> int:
 
     connection = duckdb.connect(config={"threads": 2})
     kinds = {name.replace("-", "_"): "BIGINT" if name in NUMBERS else "VARCHAR" for name in FIELDS}
-    # The same words to the parser as `aws_text` has: no quotes, `-` for nothing.
+    # No quotes, and `-` for nothing, as in `aws_text`.
     options = f"delim=' ', header=true, columns={kinds}, auto_detect=false, quote='', escape='', nullstr='-'"
-    text, parquet = f"read_csv('{directory}/text/*.gz', {options})", f"read_parquet('{directory}/parquet/*.parquet')"
+    text = f"read_csv('{directory}/text/*.gz', {options})"
+    parquet = f"read_parquet('{directory}/parquet/*.parquet')"
     query = f"""SELECT pkt_srcaddr, pkt_dstaddr, protocol, action, {key}, count(*), sum(bytes), sum(packets), min(start),
         max("end"), bit_or(tcp_flags) FROM {text if form == "text" else parquet} GROUP BY ALL"""
     rows = connection.sql(query).to_arrow_table().num_rows
