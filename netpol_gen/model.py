@@ -204,7 +204,8 @@ class Evidence:
     """What stands behind an edge.
 
     `flows` counts connections, `records` the log records folded into them, `replies` those of them that were answers.
-    Times are nanoseconds since the epoch, UTC, `UNKNOWN_TIME` where no record had one. `hours` are hours since the epoch in which the edge was seen.
+    Times are nanoseconds since the epoch, UTC, `UNKNOWN_TIME` where no record had one. `hours` are hours since the
+    epoch in which the edge was seen.
     `names` are DNS names known for the external end; `samples` are places of records (`file:line`).
     """
 

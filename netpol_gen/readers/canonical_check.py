@@ -117,10 +117,10 @@ def _castable(found: pa.DataType, kind: pa.DataType) -> bool:
             found.value_type, kind.value_type
         )
     if pa.types.is_string(kind):
-        return pa.types.is_string(found) or pa.types.is_large_string(found)
+        return bool(pa.types.is_string(found) or pa.types.is_large_string(found))
     if pa.types.is_timestamp(kind):
-        return pa.types.is_timestamp(found)
-    return pa.types.is_integer(found) or pa.types.is_floating(found)
+        return bool(pa.types.is_timestamp(found))
+    return bool(pa.types.is_integer(found) or pa.types.is_floating(found))
 
 
 def _parsed(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:

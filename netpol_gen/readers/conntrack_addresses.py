@@ -9,6 +9,7 @@ from threading import Lock
 import numpy as np
 
 from netpol_gen.readers.conntrack_words import Field, Int, Text, Word
+from netpol_gen.sets import Address
 
 FIRST_OTHER = 1 << 32
 """Codes of addresses from here on are not IPv4."""
@@ -140,7 +141,7 @@ class Addresses:
         return f"{code >> 24}.{code >> 16 & 255}.{code >> 8 & 255}.{code & 255}"
 
 
-def _kind(address: ipaddress.IPv6Address) -> int:
+def _kind(address: Address) -> int:
     if address.is_loopback:
         return LOOPBACK
     if address.is_unspecified:

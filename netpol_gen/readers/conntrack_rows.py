@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -86,7 +87,8 @@ class Conversations:
     @property
     def decided(self) -> Mask:
         """Whether the client is known."""
-        return (self.ports >> _UNDECIDED_SHIFT) & 1 == 0
+        known: Mask = (self.ports >> _UNDECIDED_SHIFT) & 1 == 0
+        return known
 
     @property
     def client_port(self) -> Int:
@@ -201,7 +203,8 @@ def _merge(parts: Sequence[Conversations]) -> Conversations:
     for name, reduce in _VALUES:
         values = np.concatenate([getattr(part, name) for part in parts])[order]
         columns.append(reduce.reduceat(values, starts))
-    return Conversations(*columns, *_connections(parts, number))
+    merged: tuple[Any, ...] = (*columns, *_connections(parts, number))
+    return Conversations(*merged)
 
 
 def _grouped(keys: Sequence[Int]) -> tuple[Int, Int]:

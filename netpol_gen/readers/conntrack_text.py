@@ -271,7 +271,8 @@ class _Span:
 
     def same(self, other: _Span) -> Mask:
         length = self.end - self.begin
-        return (length == other.end - other.begin) & self.field.same(other.field, length)
+        same: Mask = (length == other.end - other.begin) & self.field.same(other.field, length)
+        return same
 
     def codes(self, text: Text, known: Addresses) -> Int:
         return known.codes(text, self.field, self.begin, self.end)
@@ -370,7 +371,7 @@ def _flags(text: Text, end: Int) -> tuple[Mask, Mask]:
 
 def _unreplied(text: Text, end: Int, gap: Int) -> Mask:
     """Whether `[UNREPLIED]` stands between the tuples."""
-    out = gap == 12
+    out: Mask = gap == 12
     some = np.flatnonzero(out)
     out[some] = text.has(end[some], b" [UNREPL") & text.has(end[some] + 4, b"REPLIED]")
     return out

@@ -86,7 +86,7 @@ class Field:
             if part < 3:
                 ok &= ((low >> bits) & _LOW) == np.uint64(ord("."))
                 step = bits + _BYTE
-                low = (low >> step) | (high << (_ALL - step))
+                low = np.bitwise_or(low >> step, high << (_ALL - step))
                 high = high >> step
         ok &= used + _THREE == length.astype(np.uint64)
         return value.astype(np.int64), ok
