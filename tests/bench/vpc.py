@@ -103,7 +103,8 @@ def engine(directory: Path, form: str, key: str) -> int:
     options = f"delim=' ', header=true, columns={kinds}, auto_detect=false, quote='', escape='', nullstr='-'"
     text = f"read_csv('{directory}/text/*.gz', {options})"
     parquet = f"read_parquet('{directory}/parquet/*.parquet')"
-    query = f"""SELECT pkt_srcaddr, pkt_dstaddr, protocol, action, {key}, count(*), sum(bytes), sum(packets), min(start),
+    query = f"""SELECT pkt_srcaddr, pkt_dstaddr, protocol, action, {key}, count(*), sum(bytes), sum(packets),
+        min(start),
         max("end"), bit_or(tcp_flags) FROM {text if form == "text" else parquet} GROUP BY ALL"""
     rows = connection.sql(query).to_arrow_table().num_rows
     connection.close()
