@@ -12,7 +12,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,7 +35,6 @@ NO_PODS = (
 )
 NO_FLAGS = "aws-vpc: {files} without tcp-flags: who opened a connection can only be told from ports"
 _PARQUET = b"PAR1"
-_FOOTER = 64 * 1024
 _LINES = (Kind.TEXT, Kind.CSV)
 _TEXT = Layout(Kind.TEXT, (*aws_sql.NUMBERS, *aws_sql.TEXTS))
 """Text in any order of fields, once `aws_text` has put them in columns."""
@@ -54,7 +53,7 @@ class Plan(NamedTuple):
 def looks_like(head: bytes, name: str = "") -> bool:
     """Whether a file with this beginning holds such records."""
     if head.startswith(_PARQUET):
-        names = _footer(head, name)
+        names = vpc_lines.footer(head, name)
         return (b"srcaddr" in names and b"dstaddr" in names) or b"sourceaddress" in names
     return _layout(head, None) is not None
 
@@ -85,7 +84,10 @@ def read(items: Sequence[Input], options: vpc.Options) -> Flows:
     order = aws_fields.given(options.aws_format) if options.aws_format else None
     names = [item.name for item in items]
     account = vpc_table.Account()
-    plans = [plan for number, item in enumerate(items) if (plan := _plan(number, item, order, account)) is not None]
+    known = _Layouts()
+    plans = [
+        plan for number, item in enumerate(items) if (plan := _plan(number, item, order, account, known)) is not None
+    ]
     with vpc.Engine(threads=options.threads) as engine:
         offered = _Offer(engine, account, options.threads or 2)
         groups: dict[Layout, list[Plan]] = {}
@@ -112,7 +114,9 @@ def _notes(plans: Sequence[Plan]) -> list[str]:
 # --- layouts ----------------------------------------------------------------------------------------------------------
 
 
-def _plan(number: int, item: Input, order: tuple[str, ...] | None, account: vpc_table.Account) -> Plan | None:
+def _plan(
+    number: int, item: Input, order: tuple[str, ...] | None, account: vpc_table.Account, known: _Layouts
+) -> Plan | None:
     rows = 0
     if not item.head.strip():
         return None
@@ -123,7 +127,7 @@ def _plan(number: int, item: Input, order: tuple[str, ...] | None, account: vpc_
             spot = vpc_table.Spot(number << vpc.PLACE_BITS | 1, "damaged Parquet file")
             account.aside(Reason.MALFORMED, 1, [spot])
             return None
-        layout, rows = _parquet_layout(found[0]), found[1]
+        layout, rows = known.of(found[0]), found[1]
     else:
         layout = _layout(item.head, order)
         if layout is None and _wraps(item.head):
@@ -160,16 +164,7 @@ def _wraps(head: bytes) -> bool:
     )
 
 
-def _footer(head: bytes, name: str) -> bytes:
-    """The end of a Parquet file, where the names of its columns are: looking there is quicker than parsing it."""
-    if not Path(name).is_file():
-        return head
-    with Path(name).open("rb") as file:
-        file.seek(max(0, file.seek(0, io.SEEK_END) - _FOOTER))
-        return file.read().lower()
-
-
-def _columns(head: bytes, name: str) -> tuple[list[tuple[str, str]], int] | None:
+def _columns(head: bytes, name: str) -> tuple[tuple[tuple[str, str], ...], int] | None:
     """Names and types of a Parquet file's columns, and how many rows there are; None where it cannot be read."""
     import pyarrow as pa  # noqa: PLC0415 - half a second that other sources need not pay
     import pyarrow.parquet as pq  # noqa: PLC0415
@@ -179,7 +174,7 @@ def _columns(head: bytes, name: str) -> tuple[list[tuple[str, str]], int] | None
         schema = facts.schema.to_arrow_schema()
     except (pa.ArrowException, OSError):
         return None
-    return [(column.name, str(column.type)) for column in schema], facts.num_rows
+    return tuple((column.name, str(column.type)) for column in schema), facts.num_rows
 
 
 _SIMPLE = re.compile(
@@ -187,15 +182,27 @@ _SIMPLE = re.compile(
 )
 
 
-def _parquet_layout(columns: Sequence[tuple[str, str]]) -> Layout | None:
-    """The layout of a file with these columns."""
-    kinds = {name: kind for name, kind in columns if aws_fields.canonical(name) and _SIMPLE.fullmatch(kind)}
-    found = aws_fields.of_objects([kinds])
-    if found is None:
-        return None
-    kept = [(name, key) for name, key in zip(found.fields, found.keys, strict=True) if key in kinds]
-    keys = tuple(key for _, key in kept)
-    return Layout(Kind.PARQUET, tuple(name for name, _ in kept), keys, types=tuple(kinds[key] for key in keys))
+@dataclass(slots=True)
+class _Layouts:
+    """Layouts of Parquet files by their columns: a thousand files of one flow log have the same."""
+
+    known: dict[tuple[tuple[str, str], ...], Layout | None] = field(default_factory=dict)
+
+    def of(self, columns: tuple[tuple[str, str], ...]) -> Layout | None:
+        """The layout of a file with these columns (name and Arrow type)."""
+        if columns not in self.known:
+            self.known[columns] = self._made(columns)
+        return self.known[columns]
+
+    @staticmethod
+    def _made(columns: tuple[tuple[str, str], ...]) -> Layout | None:
+        kinds = {name: kind for name, kind in columns if aws_fields.canonical(name) and _SIMPLE.fullmatch(kind)}
+        found = aws_fields.of_objects([kinds])
+        if found is None:
+            return None
+        kept = [(name, key) for name, key in zip(found.fields, found.keys, strict=True) if key in kinds]
+        keys = tuple(key for _, key in kept)
+        return Layout(Kind.PARQUET, tuple(name for name, _ in kept), keys, types=tuple(kinds[key] for key in keys))
 
 
 # --- relations --------------------------------------------------------------------------------------------------------

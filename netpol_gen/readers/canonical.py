@@ -25,6 +25,7 @@ from netpol_gen.readers.canonical_check import REQUIRED, Columns, known, to_tabl
 from netpol_gen.readers.files import Input, Stream
 from netpol_gen.readers.rows import Window
 from netpol_gen.readers.vpc import Options
+from netpol_gen.readers.vpc_lines import footer
 from netpol_gen.readers.vpc_table import ordered
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ _PARQUET = b"PAR1"
 def looks_like(head: bytes, name: str = "") -> bool:
     """Whether a file with this beginning is a flow table."""
     if head.startswith(_PARQUET):
-        return set(REQUIRED) <= set(_parquet_names(head, name))
+        return b"first_seen" in footer(head, name) and set(REQUIRED) <= set(_parquet_names(head, name))
     text = head.removeprefix(b"\xef\xbb\xbf")
     first = text.lstrip().split(b"\n", 1)[0]
     if first.startswith(b"{"):
