@@ -23,8 +23,16 @@ function showWorkload(parts) {
     coverageCard(me),
     rulesCard(i),
     changesCard(i),
-    el("div", { class: "card" }, el("h2", {}, "Edges, and what was set aside"), table.node));
+    el("div", { class: "card" }, el("h2", {}, "Edges, and what was set aside"), table.node, leftOut()));
   table.update(mine);
+}
+
+/** What was set aside beyond the page's limit: counted, so that no list seems whole that is not. */
+function leftOut() {
+  const rows = Object.entries(DATA.left_out);
+  if (!rows.length) return null;
+  const words = rows.map(([status, count]) => number(count) + " " + status).join("; ");
+  return el("p", { class: "dim" }, "Counted, but too many to list on this page (`netpol-gen edges --all` lists them): " + words + ".");
 }
 
 /** Clients on the left, the workload with its ports in the middle, servers on the right. */

@@ -10,6 +10,7 @@ import pytest
 
 from netpol_gen.report.html import gather, render
 from tests.bench.report import made
+from tests.flowrows import row
 from tests.report import pages
 
 VIEWS = ("overview", "matrix", "workloads", "workload/shop/Deployment/api", "ports", "findings", "review")
@@ -341,3 +342,14 @@ def test_two_thousand_edges_open_and_filter_without_lag(tab, big_file):
     )
     assert spent < 1000
     assert page.locator("#found [role=option]").count() > 0
+
+
+def test_what_is_too_much_to_list_is_counted_in_sight(tab, tmp_path, monkeypatch):
+    from netpol_gen.report.html import document
+
+    monkeypatch.setattr(document, "MAX_ASIDE", 0)
+    path = tmp_path / "report.html"
+    audited = row("10.0.0.1", "10.0.0.3", 5432, observed_verdict="audit")
+    path.write_text(render(gather(pages.plan(audited))), encoding="utf-8")
+    page = tab(path).open("#/workload/shop/Deployment/api")
+    assert "too many to list on this page" in page.locator("main > section:not([hidden])").inner_text()
