@@ -57,6 +57,8 @@ def measure(
     accepted = edges.accepted
     heard = {p for o in edges.observations for p in (o.edge.src, o.edge.dst) if isinstance(p, Workload)}
     asides = {str(r): edges.ledger.set_aside[r] for r in HIDING if edges.ledger.set_aside.get(r)}
+    if untimed := sum(v.records for v in accepted.values() if not v.timed):
+        asides["of edges that no record dates, which take no part here"] = untimed
     return Coverage(
         watched.window,
         lines,
@@ -255,7 +257,7 @@ def _species(edges: Edges, config: Config) -> dict[Edge, Evidence]:
     """
     out: dict[Edge, Evidence] = {}
     for edge, evidence in edges.accepted.items():
-        if _in_scope(edge, config):
+        if evidence.timed and _in_scope(edge, config):
             kind = Edge(_class_of(edge.src), _class_of(edge.dst), edge.protocol, edge.port)
             out[kind] = join(out[kind], evidence) if kind in out else evidence
     return out
@@ -270,7 +272,7 @@ def _in_scope(edge: Edge, config: Config) -> bool:
 
 
 def _window(edges: Edges) -> Window | None:
-    seen = [o.evidence for o in edges.observations]
+    seen = [o.evidence for o in edges.observations if o.evidence.timed]
     if not seen:
         return None
     start, end = min(v.first_seen for v in seen), max(v.last_seen for v in seen)
@@ -278,7 +280,9 @@ def _window(edges: Edges) -> Window | None:
 
 
 def _hours(evidence: Evidence) -> tuple[int, ...]:
-    """Hours in which it was seen; first and last are in it whatever the source kept."""
+    """Hours in which it was seen; first and last are in it whatever the source kept. None if it has no time."""
+    if not evidence.timed:
+        return ()
     return tuple(sorted({*evidence.hours, evidence.first_seen // HOUR_NS, evidence.last_seen // HOUR_NS}))
 
 

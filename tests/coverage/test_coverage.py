@@ -381,3 +381,20 @@ class TestCommand:
         code, text = run_cli(*given, "--require", "stable", "-o", "json")
         assert (code, json.loads(text)["lines"][0]["state"]) == (1, "Learning")
         assert run_cli(*given, "--require", "certain")[0] == 2
+
+
+def test_edges_that_no_record_dates_take_no_part():
+    from netpol_gen.edges import find_edges
+    from netpol_gen.model import UNKNOWN_TIME
+    from tests.flowrows import HOUR as HOUR_NS
+    from tests.flowrows import NOW, flows_of, inventory_of, pod, row
+
+    cluster = inventory_of(pod("a-1", "a", "10.0.0.1"), pod("b-1", "b", "10.0.0.2", 80))
+    untimed = {"first_seen": UNKNOWN_TIME, "last_seen": UNKNOWN_TIME, "hours": [UNKNOWN_TIME // HOUR_NS]}
+    alone = measure(find_edges(flows_of(row("10.0.0.1", "10.0.0.2", 80, **untimed)), cluster), blind_spots={})
+    assert alone.window is None
+    both = find_edges(flows_of(row("10.0.0.1", "10.0.0.2", 80, **untimed), row("10.0.0.1", "10.0.0.2", 81)), cluster)
+    found = measure(both, blind_spots={})
+    assert found.window is not None
+    assert (found.window.start, found.window.end) == (NOW, NOW)
+    assert found.set_aside["of edges that no record dates, which take no part here"] == 1
