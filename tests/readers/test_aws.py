@@ -543,3 +543,40 @@ def test_published_records(tmp_path):
     four = json.dumps(envelope(["2 eni-1235b8ca123456789 172.31.16.139 172.31.16.21"])).encode()
     flows = read_bytes(tmp_path, four, name="vpc.log", aws_format="version interface-id srcaddr dstaddr")
     assert flows.ledger.places[Reason.BAD_FIELD][0].endswith("no start: the time of these records is not known")
+
+
+OTHER = "srcport pkt-srcaddr pkt-dstaddr dstport protocol packets bytes start end action log-status tcp-flags version"
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_large_files_are_read_in_blocks(tmp_path, packed):
+    """Several blocks, one with a bad value, and from the middle on another order of fields."""
+    count = 30_000
+    records = [record(srcport=32768 + i % 28000, start=START + i // 28000) for i in range(count)]
+    records[5000]["dstport"] = "x"
+    data = text(*records[: count // 2]) + text(*records[count // 2 :], header=OTHER, order=OTHER)
+    assert len(data) > 2 * 2**20
+    if packed:
+        data = gzip.compress(data, 0)
+    flows = read_bytes(tmp_path, data, name="vpc.log")
+    assert asides(flows) == {"CONTROL": 2, "BAD_FIELD": 1}
+    assert [place.rpartition("/")[2] for place in flows.ledger.places[Reason.BAD_FIELD]] == ["vpc.log:5002: dstport x"]
+    assert [place.rpartition("/")[2] for place in flows.ledger.places[Reason.CONTROL]] == [
+        "vpc.log:1: header",
+        f"vpc.log:{count // 2 + 2}: header",
+    ]
+    (found,) = flows.table.to_pylist()
+    assert (call(found), found["records"], found["flows"]) == ((WEB, DB, None, 5432, "TCP", "syn"), count - 1, 27_999)
+
+
+def test_a_small_file_of_several_members(tmp_path):
+    whole = text(record(), reply()).splitlines(keepends=True)
+    data = b"".join(gzip.compress(line) for line in whole) + b"\0" * 100
+    assert [each["records"] for each in rows(tmp_path, data)] == [2]
+
+
+def test_a_line_that_is_too_long(tmp_path):
+    data = text(record()) + b"5 " + b"x" * (17 * 2**20) + b"\n" + text(reply(), header=None)
+    flows = read_bytes(tmp_path, data, name="vpc.log")
+    assert asides(flows) == {"CONTROL": 1, "TOO_LONG": 1}
+    assert [each["records"] for each in flows.table.to_pylist()] == [2]
