@@ -70,7 +70,9 @@ def resolve(flows: Flows, inventory: Inventory, config: Config) -> Resolved:
     book = Book(inventory, Timeline.build(inventory))
     static = np.array([book.static(e, f, p) for e, f, p in zip(ends, said, named, strict=True)], dtype=np.int64)
     pods = np.array([book.pod_index(p) for p in named], dtype=np.int64)
-    lines = pd.DataFrame({"row": np.arange(len(frame)), "protocol": frame["protocol"].map(_protocol_code)})
+    lines = pd.DataFrame({"row": np.arange(len(frame)), "protocol": frame["protocol"].map(_PROTOCOL_CODES)})
+    # What no policy can name has a code of its own, which `_finish` sets aside.
+    lines["protocol"] = lines["protocol"].fillna(len(PROTOCOLS)).astype(np.int64)
     guard = int(config.guard_seconds * 1e9)
     for side in ("src", "dst"):
         at = codes[side]
@@ -113,8 +115,7 @@ def _ports(column: pd.Series) -> np.ndarray:
     return result
 
 
-def _protocol_code(name: str) -> int:
-    return PROTOCOLS.index(Protocol(name)) if name in tuple(Protocol) else 3
+_PROTOCOL_CODES = {str(protocol): code for code, protocol in enumerate(PROTOCOLS)}
 
 
 def _observed_namespaces(said: Sequence[Facts]) -> tuple[Namespace, ...]:

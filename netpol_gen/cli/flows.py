@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from enum import StrEnum
 from typing import Annotated
@@ -103,7 +104,7 @@ def flows(
     from netpol_gen.flowio import write_flows
 
     table = api.load_flows(flows, source=source, config=settings, aws_format=aws_format)
-    write_flows(table, out, _flow_format(output, out))
+    write_flows(table, sys.stdout.buffer if out == "-" else out, _flow_format(output, out))
     if not quiet:
         say(f"{table.table.num_rows:,} conversations from {table.ledger.read:,} records")
 

@@ -134,6 +134,16 @@ def test_edges_forms(run):
     assert run("edges", *FLOWS, *INVENTORY, "-o", "md").stdout.startswith("| client |")
 
 
+def test_flows_go_to_stdout_or_into_a_file_that_reads_back(run, tmp_path, repository):
+    ran = run("flows", *FLOWS)
+    assert ran.returncode == 0
+    assert ran.stdout.startswith('"first_seen",')
+    assert not (repository / "-").exists()
+    file = tmp_path / "flows.parquet"
+    assert run("flows", *FLOWS, "--out", file).returncode == 0
+    assert run("edges", file, *INVENTORY, "-q").stdout == run("edges", *FLOWS, *INVENTORY, "-q").stdout
+
+
 def test_edges_as_parquet_have_the_documented_columns(run, tmp_path):
     import pandas as pd
 
