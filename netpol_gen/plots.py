@@ -136,8 +136,8 @@ def size_against_over_permission(plans: Plan | Mapping[str, Plan], config: Confi
         plans: a plan, or several by name, to compare settings such as `max_extra_addresses` or `cni`.
         config: the settings; only `cni` and the scope are used.
 
-    What is allowed beyond what was seen is counted in parties: a workload or a class of parties outside counts once
-    for every policy that lets it in or out on a port that it was not seen using.
+    What is allowed beyond what was seen is counted in pairs of workloads: another workload counts once for every policy
+    that lets it in or out on a port that it was not seen using. Addresses outside are not counted.
 
     """
     named = {"": plans} if isinstance(plans, Plan) else dict(plans)
