@@ -9,6 +9,7 @@ Exception
 │   ├── OptionError       exit 2   options that make no sense, alone or together
 │   ├── CheckFailedError  exit 1   the check that was asked for found something
 │   └── RemoteError       exit 3   a remote system said no or was unreachable
+│       └── ReadOnlyError          the credentials may read, and not do what was asked
 └── InvariantError                 a bug of ours; never caught, so that it is seen
 ```
 
@@ -107,6 +108,10 @@ class RemoteError(NetpolGenError):
     """A remote system said no or was unreachable."""
 
     exit_code: ClassVar[int] = 3
+
+
+class ReadOnlyError(RemoteError):
+    """The credentials may read, and not do what was asked: a token as pull requests from forks get it."""
 
 
 class InvariantError(AssertionError):

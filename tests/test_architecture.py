@@ -73,10 +73,12 @@ LAYERS: tuple[Layer, ...] = (
         "numpy pandas pyarrow",
     ),
     layer("outside", "cluster", "ground reading knowing", "kubernetes urllib3 yaml"),
+    # It carries out what it is handed, and needs no more than values for that.
+    layer("hands", "prbot", "ground", "github gitlab requests urllib3"),
     layer(
         "faces",
-        "cli prbot __main__",
-        "ground reading knowing writing judging planning showing whole outside",
+        "cli __main__",
+        "ground reading knowing writing judging planning showing whole outside hands",
         "typer",
     ),
 )
