@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     )
     from netpol_gen.config import Config
     from netpol_gen.inventory import Inventory
-    from netpol_gen.review import diff, evaluate, measure_coverage, report, verify
+    from netpol_gen.judged import diff, evaluate, measure_coverage, report, verify
 
 __version__ = "0.1.0"
 
@@ -56,11 +56,11 @@ __all__ = [
 _HOME = {
     "Config": "netpol_gen.config",
     "Inventory": "netpol_gen.inventory",
-    "diff": "netpol_gen.review",
-    "evaluate": "netpol_gen.review",
-    "measure_coverage": "netpol_gen.review",
-    "report": "netpol_gen.review",
-    "verify": "netpol_gen.review",
+    "diff": "netpol_gen.judged",
+    "evaluate": "netpol_gen.judged",
+    "measure_coverage": "netpol_gen.judged",
+    "report": "netpol_gen.judged",
+    "verify": "netpol_gen.judged",
 }
 _MODULES = frozenset({"plots"})
 

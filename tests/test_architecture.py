@@ -47,7 +47,7 @@ LAYERS: tuple[Layer, ...] = (
     ),
     layer(
         "knowing",
-        "accept edges evidence store resolve parties direction identity inventory profiles",
+        "accept edges evidence store owners resolve parties direction identity inventory profiles",
         "ground reading",
         "numpy pandas pyarrow msgspec yaml",
     ),
@@ -59,7 +59,7 @@ LAYERS: tuple[Layer, ...] = (
         "numpy pandas",
     ),
     # The only place where what was written and what was judged meet, as values.
-    layer("planning", "plan", "ground reading knowing writing judging", "pandas"),
+    layer("planning", "plan proposal", "ground reading knowing writing judging", "pandas"),
     layer(
         "showing",
         "report emit plots",
@@ -68,7 +68,7 @@ LAYERS: tuple[Layer, ...] = (
     ),
     layer(
         "whole",
-        "pipeline api review",
+        "pipeline api judged propose",
         "ground reading knowing writing judging planning showing",
         "numpy pandas pyarrow",
     ),

@@ -67,12 +67,12 @@ def report(
         max_bad=max_bad,
         max_loss=max_loss,
     )
-    from netpol_gen import api, review
+    from netpol_gen import api, judged
 
     held = read_with_existing(inventory, settings, Where(live, context, kubeconfig), existing)
     table = api.load_flows(flows, source=source, config=settings, aws_format=aws_format)
     plan = api.generate(table, held.inventory, settings, held.existing)
-    page = review.report(plan, settings, title=title)
+    page = judged.report(plan, settings, title=title)
     put(page.html, out)
     if plots is not None:
         from netpol_gen.plots import draw_all

@@ -6,8 +6,19 @@ document; JSON nests as deep as Python's decoder takes (about 1,000) and one fil
 read document by document, a JSON list item by item; JSON is some twenty times as fast.
 """
 
-from netpol_gen.manifests.files import STDIN
-from netpol_gen.manifests.objects import Manifest, read_manifests
+from netpol_gen.manifests.files import STDIN, documents_in
+from netpol_gen.manifests.objects import Manifest, manifests_in, read_manifests
 from netpol_gen.manifests.policies import NETWORK_POLICY, PARSERS, Parser, PolicySet, read_policies
 
-__all__ = ["NETWORK_POLICY", "PARSERS", "STDIN", "Manifest", "Parser", "PolicySet", "read_manifests", "read_policies"]
+__all__ = [
+    "NETWORK_POLICY",
+    "PARSERS",
+    "STDIN",
+    "Manifest",
+    "Parser",
+    "PolicySet",
+    "documents_in",
+    "manifests_in",
+    "read_manifests",
+    "read_policies",
+]

@@ -91,6 +91,16 @@ def documents(path: str, stdin: BinaryIO | None) -> Iterator[Document]:
             raise InputError(f"cannot be read: {_reason(error)}", Place(path)) from None
 
 
+def documents_in(content: bytes, path: str) -> Iterator[Document]:
+    """The documents of a file that is in memory already; `path` is what errors call it.
+
+    Raises:
+        InputError: it cannot be read as what it begins like.
+
+    """
+    yield from _parsed(io.BufferedReader(cast("io.RawIOBase", io.BytesIO(content)), _PEEK), path)
+
+
 @contextmanager
 def _opened(path: str, stdin: BinaryIO | None) -> Iterator[IO[bytes]]:
     if path == STDIN:

@@ -32,6 +32,8 @@ class Manifest:
     list_metadata: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     empty_list: bool = False
     """This is no object but a list without any."""
+    index: int | None = None
+    """Place in the document's list, from 0; `None` for a document of its own, -1 within a list in a list."""
 
     @property
     def kind(self) -> str:
@@ -67,12 +69,18 @@ def read_manifests(paths: Sequence[str | PathLike[str]], *, stdin: BinaryIO | No
         for path in files:
             for document in documents(path, stdin):
                 empty = False
-                yield from _manifests(document, path)
+                yield from manifests_in(document, path)
         if empty:
             raise InputError("holds no object", Place(given))
 
 
-def _manifests(document: Document, path: str) -> Iterator[Manifest]:
+def manifests_in(document: Document, path: str) -> Iterator[Manifest]:
+    """The objects of one document, lists expanded.
+
+    Raises:
+        InputError: it holds something else than Kubernetes objects.
+
+    """
     place = Place(path, document.line, document.number)
     data = document.data
     if not isinstance(data, dict):
@@ -122,7 +130,7 @@ def _expand(
             pairs = ((line, each) for each in inner) if isinstance(inner, list) else None
             yield from _expand(item, pairs, at, depth + 1)
         else:
-            yield Manifest(at, item, kind, of_list)
+            yield Manifest(at, item, kind, of_list, index=index if depth == 1 else -1)
     if not count:
         yield Manifest(place, {**data, "items": []}, kind, of_list, empty_list=True)
 

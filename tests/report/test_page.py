@@ -17,6 +17,7 @@ from netpol_gen.config import Cni, Mode
 from netpol_gen.errors import InputError, OptionError
 from netpol_gen.evaluate import Judge
 from netpol_gen.inventory.objects import Controller
+from netpol_gen.judged import Page, as_policies, diff, evaluate, report, verify
 from netpol_gen.model import UNKNOWN_TIME, Decision, Edge, External, Protocol, Workload
 from netpol_gen.policy import Peer, PolicyPort
 from netpol_gen.report.html import gather, render
@@ -26,7 +27,6 @@ from netpol_gen.report.html.document import DECISIONS, EDGE_COLUMNS, document
 from netpol_gen.report.html.flowmap import flow_map, link
 from netpol_gen.report.html.parties import find_parties
 from netpol_gen.report.html.rules import peer_text, port_text
-from netpol_gen.review import Page, as_policies, diff, evaluate, report, verify
 from netpol_gen.selectors import LabelSelector
 from tests.flowrows import NOW, flows_of, inventory_of, row
 from tests.report import pages

@@ -1,0 +1,84 @@
+"""What somebody else's change of policies does: the difference in meaning, with what was observed replayed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+from netpol_gen import api
+from netpol_gen.config import Config
+from netpol_gen.diff import compare
+from netpol_gen.edges import Edges
+from netpol_gen.flowtable import Flows
+from netpol_gen.inventory import Inventory
+from netpol_gen.lint import Finding, LintSettings, Material, read_documents, run
+from netpol_gen.policy import NetworkPolicy
+from netpol_gen.proposal import Review
+from netpol_gen.propose.tree import ManifestTree
+from netpol_gen.report.lint import pinpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Reviewed:
+    """An environment whose folder changed from `before` to `after`.
+
+    `flows` are what was observed, if anything; `inventory` is what the cluster held. `changed` are the paths that the
+    change touches: only findings in these are its author's business.
+    """
+
+    name: str
+    before: ManifestTree
+    after: ManifestTree
+    inventory: Inventory
+    flows: Flows | None = None
+    config: Config = field(default_factory=Config)
+    lint: LintSettings = field(default_factory=LintSettings)
+    changed: Collection[str] = ()
+
+
+def review(given: Reviewed) -> Review:
+    """What the change means.
+
+    Policies that the cluster has and the folder had not stay as they are; a policy that the change removes is gone
+    afterwards, although the cluster still holds it.
+    """
+    config = given.config
+    edges = api.find_edges(given.flows, given.inventory, config) if given.flows is not None else None
+    known = edges.inventory if edges is not None else given.inventory
+    beside = [p for p in given.inventory.policies if p.ref not in given.before.policies]
+    old, new = _together(given.before, beside), _together(given.after, beside)
+    difference = compare(
+        old,
+        new,
+        known,
+        known,
+        edges.accepted if edges is not None else None,
+        tiers_old=given.before.tiers or known.tiers,
+        tiers_new=given.after.tiers or known.tiers,
+        ipblock_matches_pods=config.cni.ipblock_matches_pods,
+    )
+    return Review(
+        given.name,
+        given.after.root,
+        difference,
+        edges.accepted if edges is not None else {},
+        (len(given.before.policies), len(given.after.policies)),
+        _findings(given, edges),
+        api.measure_coverage(edges, config) if edges is not None else None,
+        (*(edges.notes if edges is not None else ()), *given.after.notes),
+        {ref: (found.path, found.line) for ref, found in given.after.policies.items()},
+    )
+
+
+def _together(tree: ManifestTree, beside: Collection[NetworkPolicy]) -> tuple[NetworkPolicy, ...]:
+    policies = {p.ref: p for p in beside} | {ref: located.policy for ref, located in tree.policies.items()}
+    return tuple(policies[ref] for ref in sorted(policies))
+
+
+def _findings(given: Reviewed, edges: Edges | None) -> tuple[Finding, ...]:
+    documents = read_documents(given.after.manifests)
+    held = given.inventory if given.inventory.pods or given.inventory.controllers else None
+    found = run(Material(documents, held, edges, given.config, given.lint))
+    texts = given.after.files
+    report = pinpoint(found, lambda path: texts[path].decode("utf-8-sig", "replace") if path in texts else None)
+    return tuple(f for f in report.active if f.place.path in given.changed)

@@ -1,0 +1,207 @@
+"""The proposal: for each environment a plan, what it changes in the repository, and what that means."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from netpol_gen import api
+from netpol_gen.config import Config
+from netpol_gen.coverage import Coverage, Line
+from netpol_gen.diff import Difference, compare
+from netpol_gen.errors import InputError, OptionError, Place, printable
+from netpol_gen.flowtable import Flows
+from netpol_gen.inventory import Inventory
+from netpol_gen.model import Edge
+from netpol_gen.owners import owners_of, read_codeowners
+from netpol_gen.pipeline import generate
+from netpol_gen.plan import Plan
+from netpol_gen.policy import NetworkPolicy
+from netpol_gen.proposal import EnvironmentProposal, PolicyChange, Proposal
+from netpol_gen.propose.decide import Decided, after, decide, drop, same_meaning, selected, without_effect
+from netpol_gen.propose.names import names_of
+from netpol_gen.propose.tree import ManifestTree, read_tree
+from netpol_gen.propose.write import LAYOUT, Written, check_layout, write
+from netpol_gen.verify import replay
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """A cluster, or a part of one, and the folder of the repository that describes it.
+
+    `path` is that folder, empty for the whole repository. New policies go where ours of their namespace are, else
+    where `layout` says. `rendered` is the environment's rendered output, if the repository does not hold it as it is:
+    nothing can be edited then. `adopt` lets policies be edited that netpol-gen did not write.
+    """
+
+    name: str
+    path: str
+    flows: Flows
+    inventory: Inventory
+    config: Config = field(default_factory=Config)
+    layout: str = LAYOUT
+    default_namespace: str = "default"
+    adopt: bool = False
+    templates: Path | None = None
+    rendered: ManifestTree | None = None
+
+
+def propose(
+    environments: Sequence[Environment],
+    files: Mapping[str, bytes],
+    *,
+    target: str = "",
+    base: str = "",
+    everything: Iterable[str] = (),
+) -> Proposal:
+    """What to change in a repository so that its policies are what the evidence calls for.
+
+    Args:
+        environments: what was observed, and which folder describes it.
+        files: content by path of the commit that the proposal is made from: all manifests below the environments'
+            paths, and the CODEOWNERS file.
+        target: the branch that the proposal is for.
+        base: the commit's name.
+        everything: the paths of all files of the commit, so that no new file takes the place of another.
+
+    Returns:
+        The changes with their meaning, and the new content of every touched file. Whether anything would break is for
+        the caller to look at (`Proposal.broken`).
+
+    Raises:
+        InputError: manifests that cannot be read or edited.
+        OptionError: environments that overlap, a layout that is none.
+
+    """
+    _apart(environments)
+    paths = {*files, *everything}
+    done: list[EnvironmentProposal] = []
+    changed: dict[str, bytes | None] = {}
+    for environment in environments:
+        found, written = _environment(environment, files, paths)
+        done.append(found)
+        if clash := sorted(set(written.files) & set(changed)):
+            raise InputError("two environments change this file: give them folders of their own", Place(clash[0]))
+        changed.update(written.files)
+        paths |= set(written.files)
+    rules = read_codeowners(files)
+    owners = {path: names for path in sorted(changed) if (names := owners_of(rules, path))}
+    return Proposal(target, base, tuple(done), {path: changed[path] for path in sorted(changed)}, owners)
+
+
+def _apart(environments: Sequence[Environment]) -> None:
+    names = [e.name for e in environments]
+    for name in names:
+        if names.count(name) > 1:
+            raise OptionError(f"environment {printable(name)} is there twice")
+    for environment in environments:
+        check_layout(environment.layout)
+
+
+def _environment(
+    environment: Environment, files: Mapping[str, bytes], everything: Iterable[str]
+) -> tuple[EnvironmentProposal, Written]:
+    tree = environment.rendered or read_tree(files, environment.path, environment.default_namespace)
+    existing, notes = in_force(tree, environment.inventory)
+    adopt = environment.adopt
+    names = names_of(tree.policies.values(), environment.inventory, environment.config, adopt=adopt)
+    config = replace(environment.config, names=names)
+    known = environment.inventory if not tree.tiers else replace(environment.inventory, tiers=tree.tiers)
+    plan = generate(environment.flows, known, config, existing)
+    decided = decide(plan, tree, adopt=adopt)
+    difference = _difference(plan, existing, decided, config)
+    if idle := without_effect(decided, difference, plan.edges.inventory, config.mode):
+        decided = drop(decided, idle)
+        difference = _difference(plan, existing, decided, config)
+    coverage = api.measure_coverage(plan.edges, config)
+    changes = tuple(_with_coverage(change, plan, coverage) for change in decided.changes)
+    written = _written(changes, tree, everything, environment)
+    return (
+        EnvironmentProposal(
+            environment.name,
+            environment.path,
+            config.mode,
+            written.changes,
+            decided.left_alone,
+            decided.unchanged,
+            difference,
+            _denied_before(plan, existing, decided, difference, config),
+            plan.edges.accepted,
+            coverage,
+            plan.gaps,
+            plan.diagnostics,
+            (*plan.edges.notes, *tree.notes, *notes),
+            existing,
+        ),
+        written,
+    )
+
+
+def _written(
+    changes: tuple[PolicyChange, ...], tree: ManifestTree, everything: Iterable[str], environment: Environment
+) -> Written:
+    if environment.rendered is not None:
+        # There is no file to write to: what is proposed can only be said.
+        return Written(changes, {})
+    return write(changes, tree, everything, environment.layout, environment.templates)
+
+
+def in_force(tree: ManifestTree, inventory: Inventory) -> tuple[tuple[NetworkPolicy, ...], tuple[str, ...]]:
+    """Policies of the repository and those that only the cluster has, and what to say of where the two differ."""
+    policies = {ref: located.policy for ref, located in tree.policies.items()}
+    notes = []
+    cluster = {p.ref: p for p in inventory.policies}
+    differing = [ref for ref in sorted(policies) if ref in cluster and not same_meaning(policies[ref], cluster[ref])]
+    if differing:
+        shown = ", ".join(differing[:5]) + (f" and {len(differing) - 5} more" if len(differing) > 5 else "")
+        notes.append(f"the cluster holds other versions of these policies than the repository: {shown}")
+    only = [ref for ref in sorted(cluster) if ref not in policies]
+    if only:
+        shown = ", ".join(only[:5]) + (f" and {len(only) - 5} more" if len(only) > 5 else "")
+        notes.append(f"in force in the cluster and not in this folder, taken as they are: {shown}")
+    if cluster and (missing := [ref for ref in sorted(policies) if ref not in cluster]):
+        shown = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
+        notes.append(f"in the repository and not in the cluster: {shown}")
+    policies |= {ref: cluster[ref] for ref in only}
+    return tuple(policies[ref] for ref in sorted(policies)), tuple(notes)
+
+
+def _difference(plan: Plan, existing: Sequence[NetworkPolicy], decided: Decided, config: Config) -> Difference:
+    known = plan.edges.inventory
+    return compare(
+        existing,
+        after(existing, decided.changes),
+        known,
+        known,
+        plan.edges.accepted,
+        tiers_old=known.tiers,
+        tiers_new=known.tiers,
+        ipblock_matches_pods=config.cni.ipblock_matches_pods,
+    )
+
+
+def _denied_before(
+    plan: Plan, existing: Sequence[NetworkPolicy], decided: Decided, difference: Difference, config: Config
+) -> tuple[Edge, ...]:
+    """Accepted edges that are denied with the changes, and were without them."""
+    known = plan.edges.inventory
+    found = replay(
+        after(existing, decided.changes),
+        known,
+        plan.edges.accepted,
+        tiers=known.tiers,
+        ipblock_matches_pods=config.cni.ipblock_matches_pods,
+    )
+    broken = {edge for row in difference.rows for edge in row.edges}
+    return tuple(row.edge for row in found.denied if row.edge not in broken)
+
+
+def _with_coverage(change: PolicyChange, plan: Plan, coverage: Coverage) -> PolicyChange:
+    workloads = selected(change.policy, plan.edges.inventory)
+    lines: tuple[Line, ...] = tuple(
+        line
+        for line in coverage.lines
+        if line.workload in workloads and line.direction in change.policy.policy_types and line.workload is not None
+    )
+    return replace(change, coverage=lines)

@@ -1,0 +1,211 @@
+"""The policies of a folder of manifests as they lie in a commit: plain files, Kustomize bases and components.
+
+What is judged must be what will be in force. So a kustomization that would change what its policies say (a prefix, a
+patch, labels put into selectors) is an error here, with the way out: the rendered output, which can be commented on.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+
+from netpol_gen.errors import InputError, Place, printable
+from netpol_gen.manifests import NETWORK_POLICY, PARSERS, Manifest, documents_in, manifests_in
+from netpol_gen.policy import NetworkPolicy, parse_policy
+from netpol_gen.propose.kustomize import NAMES, Kustomization, parse_kustomization
+from netpol_gen.synthesize.baseline import MANAGED_BY
+from netpol_gen.tiers import TierPolicy
+
+OPT_OUT = "netpol-gen.dev/propose"
+"""An annotation by which a policy is left as it is; only `"true"` means the same as not having it."""
+SUFFIXES = (".yaml", ".yml", ".json")
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """A policy and where it lies: file, document (from 1), place in a list (from 0; `None` if in none) and line.
+
+    `managed` policies are ours by their label. `fixed` says why one cannot be edited at all, empty if it can.
+    """
+
+    policy: NetworkPolicy
+    path: str
+    document: int
+    index: int | None
+    line: int
+    managed: bool
+    fixed: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestTree:
+    """A folder. `files` are all manifests by path in the repository, `policies` by `namespace/name`.
+
+    `kustomizations` by their folder, `manifests` the objects of every kind. `notes` say what was passed over.
+    """
+
+    root: str
+    files: Mapping[str, bytes]
+    policies: Mapping[str, Located]
+    tiers: tuple[TierPolicy, ...] = ()
+    kustomizations: Mapping[str, Kustomization] = MappingProxyType({})
+    manifests: tuple[Manifest, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def is_manifest(path: str) -> bool:
+    """Whether a file is looked at: by its ending, and nothing in its path is hidden."""
+    return path.lower().endswith(SUFFIXES) and not any(part.startswith(".") for part in path.split("/"))
+
+
+def below(root: str, path: str) -> bool:
+    """Whether a path lies in a folder of the repository; the empty folder is all of it."""
+    return not root or path == root or path.startswith(f"{root}/")
+
+
+def read_tree(files: Mapping[str, bytes], root: str = "", default_namespace: str = "default") -> ManifestTree:
+    """The policies below `root`.
+
+    Raises:
+        InputError: a file that mentions a NetworkPolicy and cannot be read, a policy that the API server would reject,
+            two different policies of one name, a kustomization that changes what its policies mean.
+
+    """
+    mine = {path: files[path] for path in sorted(files) if below(root, path) and is_manifest(_within(root, path))}
+    kustomizations = {
+        posixpath.dirname(path): _looked_into(parse_kustomization(content, path), files)
+        for path, content in mine.items()
+        if posixpath.basename(path) in NAMES
+    }
+    # A patch looks like an object and is a part of one.
+    other = {*(k.path for k in kustomizations.values()), *(p for k in kustomizations.values() for p in k.patches)}
+    manifests: list[Manifest] = []
+    passed: dict[str, list[str]] = {}
+    for path, content in mine.items():
+        if path in other:
+            continue
+        try:
+            found, strange = _objects(content, path)
+        except InputError as error:
+            if b"NetworkPolicy" in content:
+                hint = "; a template is no manifest: narrow --path, or give the rendered output (--path -)"
+                raise InputError(error.problem + (hint if b"{{" in content else ""), error.place) from None
+            passed.setdefault("cannot be read as YAML", []).append(path)
+            continue
+        manifests += found
+        if strange:
+            passed.setdefault("holds no Kubernetes object", []).append(path)
+    policies, tiers = _policies(manifests, kustomizations, default_namespace)
+    notes = tuple(_passed_over(reason, paths) for reason, paths in sorted(passed.items()))
+    known = MappingProxyType(kustomizations)
+    return ManifestTree(root, MappingProxyType(mine), policies, tiers, known, tuple(manifests), notes)
+
+
+def read_rendered(manifests: Iterable[Manifest], default_namespace: str = "default") -> ManifestTree:
+    """The policies of rendered output, which has no files of the repository behind it.
+
+    Raises:
+        InputError: as `read_tree`.
+
+    """
+    objects = tuple(m for m in manifests if not m.empty_list)
+    policies, tiers = _policies(objects, {}, default_namespace)
+    why = "rendered output cannot be edited"
+    fixed = {ref: replace(found, fixed=found.fixed or why) for ref, found in policies.items()}
+    return ManifestTree("", MappingProxyType({}), MappingProxyType(fixed), tiers, manifests=objects)
+
+
+def _looked_into(kustomization: Kustomization, files: Mapping[str, bytes]) -> Kustomization:
+    """With its patch files taken into account."""
+    if not kustomization.changes and any(b"NetworkPolicy" in files.get(path, b"") for path in kustomization.patches):
+        return replace(kustomization, changes="patches")
+    return kustomization
+
+
+def _within(root: str, path: str) -> str:
+    """The path as seen from `root`: if that itself lies in a hidden folder, it is the caller's choice."""
+    return path[len(root) :].lstrip("/") if path != root else posixpath.basename(path)
+
+
+def _passed_over(reason: str, paths: list[str]) -> str:
+    shown = ", ".join(printable(p) for p in paths[:3])
+    more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
+    return f"passed over, because it {reason}: {shown}{more}"
+
+
+def _objects(content: bytes, path: str) -> tuple[list[Manifest], int]:
+    """The Kubernetes objects of a file, and how many documents are none (`values.yaml` and the like)."""
+    found: list[Manifest] = []
+    others = 0
+    for document in documents_in(content, path):
+        data = document.data
+        if isinstance(data, dict) and "kind" in data and "apiVersion" in data:
+            found += (m for m in manifests_in(document, path) if not m.empty_list)
+        else:
+            others += 1
+    return found, others
+
+
+def _policies(
+    manifests: Iterable[Manifest], kustomizations: Mapping[str, Kustomization], default_namespace: str
+) -> tuple[Mapping[str, Located], tuple[TierPolicy, ...]]:
+    out: dict[str, Located] = {}
+    tiers: dict[str, TierPolicy] = {}
+    for manifest in manifests:
+        parser = PARSERS.get((manifest.group, manifest.kind))
+        if parser is None:
+            continue
+        if (manifest.group, manifest.kind) != NETWORK_POLICY:
+            value = parser(manifest.data, manifest.place, default_namespace)
+            if isinstance(value, TierPolicy) and tiers.setdefault(value.ref, value) != value:
+                raise InputError(f"a different {manifest.kind} {printable(value.ref)} was given before", manifest.place)
+            continue
+        for located in _located(manifest, kustomizations, default_namespace):
+            held = out.setdefault(located.policy.ref, located)
+            if held is not located and held.policy != located.policy:
+                where = f"{held.path}:{held.line}"
+                text = f"a different NetworkPolicy {printable(located.policy.ref)} lies in {printable(where)}"
+                raise InputError(f"{text}: one --path is one environment", manifest.place)
+    return MappingProxyType({ref: out[ref] for ref in sorted(out)}), tuple(tiers[ref] for ref in sorted(tiers))
+
+
+def _located(
+    manifest: Manifest, kustomizations: Mapping[str, Kustomization], default_namespace: str
+) -> Iterator[Located]:
+    """The policy of a manifest, once for each namespace that kustomizations put it into."""
+    path = manifest.place.path
+    chains = list(_chains(path, kustomizations))
+    for chain in chains:
+        for kustomization in chain:
+            if kustomization.changes:
+                text = f"{kustomization.changes} changes what NetworkPolicies say: give the rendered output (--path -)"
+                raise InputError(text, Place(kustomization.path))
+    given = parse_policy(manifest.data, manifest.place, default_namespace)
+    namespaces = {next((k.namespace for k in reversed(chain) if k.namespace), given.namespace) for chain in chains}
+    fixed = _fixed(given, manifest, several=len(namespaces) > 1)
+    for namespace in sorted(namespaces or {given.namespace}):
+        policy = replace(given, namespace=namespace)
+        managed = MANAGED_BY in policy.labels
+        yield Located(policy, path, manifest.place.document, manifest.index, manifest.place.line, managed, fixed)
+
+
+def _fixed(policy: NetworkPolicy, manifest: Manifest, *, several: bool) -> str:
+    if dict(policy.annotations).get(OPT_OUT, "true") != "true":
+        return f"opted out by its annotation {OPT_OUT}"
+    if several:
+        return "several kustomizations use it, each in a namespace of its own"
+    return "it lies in a list within a list" if manifest.index == -1 else ""
+
+
+def _chains(
+    path: str, kustomizations: Mapping[str, Kustomization], seen: frozenset[str] = frozenset()
+) -> Iterator[tuple[Kustomization, ...]]:
+    """Every way by which kustomizations take a file or folder in, the innermost first; one empty way if none does."""
+    users = [(folder, k) for folder, k in kustomizations.items() if path in k.resources and folder not in seen]
+    if not users:
+        yield ()
+    for folder, kustomization in users:
+        for outer in _chains(folder, kustomizations, seen | {folder}):
+            yield (kustomization, *outer)
