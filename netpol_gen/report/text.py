@@ -47,8 +47,13 @@ def _cell(value: object) -> object:
 def markdown_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """A GitHub table; every cell is code, so that no name can become a link, a mention or a new column."""
     lines = ["| " + " | ".join(head) + " |", "|" + "|".join(" --- " for _ in head) + "|"]
-    lines += ["| " + " | ".join(code(c) for c in row) + " |" for row in rows]
+    lines += [markdown_row(row) for row in rows]
     return "\n".join(lines) + "\n"
+
+
+def markdown_row(cells: Iterable[object]) -> str:
+    """One row of such a table, without its newline."""
+    return "| " + " | ".join(code(c) for c in cells) + " |"
 
 
 def code(value: object) -> str:
