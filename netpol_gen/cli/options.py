@@ -231,14 +231,14 @@ _SETTINGS: Mapping[str, tuple[str, Callable[[Any, str], Any]]] = {
 
 def make_config(file: Path | None, **options: Any) -> Config:
     """One `Config` from the file and from options, which win. `None`, `False` and empty lists mean "not given"."""
-    given = _read_file(file) if file else {}
+    given = read_file(file) if file else {}
     values: dict[str, Any] = {}
     for key, value in given.items():
-        values.update(_setting(key, value, f"{file}: {key}"))
+        values.update(setting(key, value, f"{file}: {key}"))
     for name, value in options.items():
         if value is not None and value is not False and value != []:
             key = name.replace("_", "-")
-            values.update(_setting(key, value, f"--{key}"))
+            values.update(setting(key, value, f"--{key}"))
     config = Config(**values)
     if config.since is not None and config.until is not None and config.since >= config.until:
         raise OptionError("--since is not before --until: no flow can be in between")
@@ -247,14 +247,20 @@ def make_config(file: Path | None, **options: Any) -> Config:
 
 def names(file: Path | None, key: str, option: object) -> bool:
     """Whether a setting was given, by option or in the file."""
-    return option is not None or (file is not None and key in _read_file(file))
+    return option is not None or (file is not None and key in read_file(file))
 
 
-def _setting(key: str, value: Any, option: str) -> dict[str, Any]:
+def setting(key: str, value: Any, option: str) -> dict[str, Any]:
+    """Fields of `Config` from one key of the file.
+
+    Raises:
+        OptionError: an unknown key, a value that it cannot have.
+
+    """
     if key == "accept":
         return _verdicts(_texts(value, option))
-    if key == "lint" and isinstance(value, dict):
-        # `lint` reads its table itself; to the other commands it is nothing.
+    if key in ("lint", "propose") and isinstance(value, dict):
+        # These commands read their tables themselves; to the others they are nothing.
         return {}
     if key not in _SETTINGS:
         raise OptionError(f"{printable(option)}: unknown setting")
@@ -262,7 +268,13 @@ def _setting(key: str, value: Any, option: str) -> dict[str, Any]:
     return {field: parse(value, option)}
 
 
-def _read_file(file: Path) -> dict[str, Any]:
+def read_file(file: Path) -> dict[str, Any]:
+    """The settings file as it is.
+
+    Raises:
+        InputError: it cannot be read, or is no TOML.
+
+    """
     try:
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:

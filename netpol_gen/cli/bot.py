@@ -1,0 +1,184 @@
+"""What `propose` and `review` share: the repository's files at a commit, the forge, and where results go."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from netpol_gen.cli.environments import Given
+from netpol_gen.cli.held import Where, read_held, with_cni
+from netpol_gen.cli.output import put, say
+from netpol_gen.errors import OptionError, ReadOnlyError, RemoteError
+
+if TYPE_CHECKING:
+    from netpol_gen.config import Config
+    from netpol_gen.flowtable import Flows
+    from netpol_gen.inventory import Inventory
+    from netpol_gen.prbot.ci import Surroundings
+    from netpol_gen.prbot.forge import Check, Forge
+    from netpol_gen.prbot.git import Repository
+    from netpol_gen.prbot.process import Login
+    from netpol_gen.report.parts import Section
+
+SUMMARY_LIMIT = 1_000_000
+"""Bytes of a job summary; GitHub takes 1 MiB for a step."""
+MOST_COMMENTS = 5
+"""A text goes on in so many comments at most; the attached version has the rest."""
+
+
+class ForgeKind(StrEnum):
+    """Whose API is spoken to."""
+
+    AUTO = "auto"
+    GITHUB = "github"
+    GITLAB = "gitlab"
+
+
+Repo = Annotated[Path, typer.Option("--repo", metavar="DIR", help="The Git repository of manifests.")]
+Environments = Annotated[
+    list[str], typer.Option("--environment", metavar="NAME", help="Only this environment of --config. Repeatable.")
+]
+ForgeOption = Annotated[ForgeKind, typer.Option("--forge", help="Whose API; 'auto' tells from the CI environment.")]
+ForgeRepository = Annotated[
+    str | None,
+    typer.Option("--forge-repository", metavar="OWNER/NAME", help="Its name there; default: the CI environment's."),
+]
+ForgeUrl = Annotated[
+    str | None,
+    typer.Option("--forge-url", metavar="URL", help="GitHub Enterprise API or self-managed GitLab; default: the CI's."),
+]
+Artifacts = Annotated[
+    Path | None,
+    typer.Option("--artifacts", metavar="DIR", help="Also write everything here, unshortened, to be attached."),
+]
+Request = Annotated[
+    int | None, typer.Option("--pull-request", metavar="N", help="Number of the request to comment on.")
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The files of a commit: `files` has the contents that were asked for, `paths` all there are."""
+
+    commit: str
+    files: Mapping[str, bytes]
+    paths: frozenset[str]
+
+
+def surroundings_of(forge: ForgeKind, repository: str | None, url: str | None) -> Surroundings:
+    """The CI environment, with what options say instead."""
+    from netpol_gen.prbot.ci import surroundings
+
+    found = surroundings(os.environ, "" if forge is ForgeKind.AUTO else forge)
+    return replace(found, repository=repository or found.repository, url=url or found.url)
+
+
+def login_of(around: Surroundings, remote_url: str) -> Login | None:
+    """The token for Git, for the remote's own origin only; `None` without a token or for a remote that needs none."""
+    from netpol_gen.prbot.connect import git_login
+
+    return git_login(around, remote_url)
+
+
+def open_forge(around: Surroundings) -> Forge:
+    """The forge.
+
+    Raises:
+        OptionError: it is not known which, or there is no token.
+
+    """
+    from netpol_gen.prbot.connect import open_forge as connect
+
+    if not around.forge:
+        raise OptionError("which forge is not known: --forge github or gitlab")
+    if not around.repository:
+        raise OptionError("the repository's name on the forge is not known: --forge-repository OWNER/NAME")
+    return connect(around)
+
+
+def snapshot(repository: Repository, commit: str, roots: Sequence[str]) -> Snapshot:
+    """Manifests below the folders, and CODEOWNERS; links and submodules are no files."""
+    from netpol_gen.owners import PLACES
+    from netpol_gen.propose import is_manifest
+    from netpol_gen.propose.tree import below
+
+    entries = repository.tree(commit)
+    wanted = {
+        path: entry.sha
+        for path, entry in entries.items()
+        if entry.mode.startswith("100")
+        and (path in PLACES or any(below(root, path) and is_manifest(path[len(root) :].lstrip("/")) for root in roots))
+    }
+    contents = repository.blobs(wanted.values())
+    return Snapshot(commit, {path: contents[sha] for path, sha in wanted.items()}, frozenset(entries))
+
+
+def observed(given: Given, where: Where, *, quiet: bool) -> tuple[Inventory, Flows | None, Config]:
+    """Inventory and flows of an environment, and its settings for the CNI that the inventory shows."""
+    from netpol_gen import api
+
+    held = read_held(given.inventory, given.config, where)
+    config = with_cni(given.config, held, given=given.cni_given, quiet=quiet)
+    flows = api.load_flows(list(given.flows), source=given.source, config=config) if given.flows else None
+    return held, flows, config
+
+
+def texts(sections: Sequence[Section], limit: int, around: Surroundings) -> tuple[str, tuple[str, ...]]:
+    """A body within the limit and its continuations, the last of which says where the rest is."""
+    from netpol_gen.report.parts import pack
+
+    parts = pack(sections, limit)
+    body, more = parts[0], parts[1:]
+    if len(more) > MOST_COMMENTS:
+        where = f"[attached to the run]({around.run_url})" if around.run_url else "in what --artifacts wrote"
+        more = (*more[: MOST_COMMENTS - 1], f"*{len(more) - MOST_COMMENTS + 1} more parts are {where}.*\n")
+    return body, more
+
+
+def whole(sections: Sequence[Section]) -> str:
+    """The text without any limit."""
+    from netpol_gen.report.parts import pack
+
+    return pack(sections, 1 << 62)[0]
+
+
+def attach(directory: Path | None, contents: Mapping[str, str], *, quiet: bool) -> None:
+    """Write every result whole into a directory, for the CI to keep."""
+    if directory is None:
+        return
+    for name, text in contents.items():
+        put(text, str(directory / name))
+    if not quiet:
+        say(f"wrote {len(contents)} files to {directory}")
+
+
+def summarise(around: Surroundings, sections: Sequence[Section]) -> None:
+    """Append the text to the job's summary, as far as it fits there."""
+    if around.summary:
+        from netpol_gen.report.parts import pack
+
+        with Path(around.summary).open("a", encoding="utf-8") as file:
+            file.write(pack(sections, SUMMARY_LIMIT)[0] + "\n")
+
+
+def output(around: Surroundings, values: Mapping[str, object]) -> None:
+    """Outputs of the step, one line each; none of them comes from a log or a manifest."""
+    if around.outputs:
+        with Path(around.outputs).open("a", encoding="utf-8") as file:
+            file.writelines(f"{key}={str(value).splitlines()[0] if str(value) else ''}\n" for key, value in values.items())
+
+
+def report_check(forge: Forge, check: Check) -> Iterable[str]:
+    """Report a check; what the token may not is said and no error, because the text is there all the same."""
+    try:
+        forge.report_check(check)
+    except ReadOnlyError as error:
+        yield f"no check was reported: {error}"
+    except RemoteError as error:
+        yield f"the check could not be reported: {error}"
