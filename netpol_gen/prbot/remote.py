@@ -124,7 +124,8 @@ class Remote:
 
     def merge_base(self, one: str, other: str) -> str | None:
         """The best common ancestor of two commits; in a shallow clone the history that is missing is fetched."""
-        found = self.repository.merge_base(one, other)
+        here = self.repository.has(one) and self.repository.has(other)
+        found = self.repository.merge_base(one, other) if here else None
         if found is None and self._deepened(one, other):
             found = self.repository.merge_base(one, other)
         return found
@@ -134,6 +135,8 @@ class Remote:
         return self._is_ancestor(old, new) or (self._deepened(new) and self._is_ancestor(old, new))
 
     def _is_ancestor(self, old: str, new: str) -> bool:
+        if not self.repository.has(old):
+            return False
         done = self.repository.git.run(["merge-base", "--is-ancestor", old, new])
         if done.code > 1:
             raise failed("merge-base", done)
