@@ -41,7 +41,7 @@ class Place:
     path: Path
     environment: Mapping[str, str]
 
-    def git(self, *arguments: str, stdin: bytes = b"", check: bool = True) -> str:
+    def git(self, *arguments: str, stdin: bytes = b"", check: bool = True, **extra: str) -> str:
         person = {
             f"GIT_{role}_{what}": value
             for role in ("AUTHOR", "COMMITTER")
@@ -49,7 +49,7 @@ class Place:
         }
         ran = subprocess.run(
             ["git", "-C", str(self.path), *arguments],
-            env={**self.environment, **person},
+            env={**self.environment, **person, **extra},
             input=stdin,
             capture_output=True,
             check=False,
@@ -68,7 +68,8 @@ class Place:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(content)
             self.git("add", "-A", "--", name)
-        self.git("commit", "-q", "--no-gpg-sign", "-m", message)
+        # Some time ago, so that what is amended in a test is amended later.
+        self.git("commit", "-q", "--no-gpg-sign", "-m", message, GIT_COMMITTER_DATE="2026-01-01T00:00:00Z")
         self.git("push", "-q", "origin", f"HEAD:refs/heads/{branch}")
         return self.git("rev-parse", "HEAD")
 
