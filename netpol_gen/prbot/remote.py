@@ -168,7 +168,8 @@ class Remote:
         if not branch.startswith(BRANCH_PREFIX):
             raise InvariantError(f"asked to push to {branch}, which is none of ours")
         lease = f"--force-with-lease={HEADS}{branch}:{expect or ''}"
-        options = ["push", "--porcelain", "--no-verify", "--no-follow-tags", lease, "--end-of-options", self.name]
+        # To the address: a push to a name moves the remote-tracking branch, which is the user's.
+        options = ["push", "--porcelain", "--no-verify", "--no-follow-tags", lease, "--end-of-options", self.push_url]
         done = self._run(*options, f"{commit}:{HEADS}{branch}", url=self.push_url)
         for line in text(done.out).split("\n"):
             flag, _, rest = line.partition("\t")

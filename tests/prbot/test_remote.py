@@ -110,6 +110,7 @@ def test_a_push_needs_the_branch_to_be_where_it_was(upstream, person):
         assert isinstance(found, Rejected)
         assert found.reason is Refusal.STALE
     assert upstream.refs()[f"refs/heads/{BRANCH}"] == first
+    assert snapshot(person) == before
     assert remote.push(second, BRANCH, first) == Pushed()
     assert isinstance(remote.delete(BRANCH, first), Rejected)
     assert remote.delete(BRANCH, second) == Pushed()
