@@ -14,6 +14,9 @@ from netpol_gen.prbot.remote import Remote
 
 BOT = Author("netpol-gen", "netpol-gen@example.invalid")
 
+# Some time ago, so that what is amended in a test is amended later; always the same, so that states can be compared.
+THEN = dict.fromkeys(("GIT_AUTHOR_DATE", "GIT_COMMITTER_DATE"), "2026-01-01T00:00:00Z")
+
 FILES = {
     "k8s/shop/cart.yaml": b"kind: NetworkPolicy\nspec:\n  podSelector: {}\n",
     "k8s/shop/crlf.yaml": b"kind: NetworkPolicy\r\nspec: {}\r\n",
@@ -68,8 +71,7 @@ class Place:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(content)
             self.git("add", "-A", "--", name)
-        # Some time ago, so that what is amended in a test is amended later.
-        self.git("commit", "-q", "--no-gpg-sign", "-m", message, GIT_COMMITTER_DATE="2026-01-01T00:00:00Z")
+        self.git("commit", "-q", "--no-gpg-sign", "-m", message, **THEN)
         self.git("push", "-q", "origin", f"HEAD:refs/heads/{branch}")
         return self.git("rev-parse", "HEAD")
 
@@ -103,7 +105,7 @@ def seeded(directory: Path, env: Mapping[str, str], *options: str) -> tuple[Plac
     person = Place(directory / "person", env)
     subprocess.run(["git", "init", "-q", "-b", "main", *options, str(person.path)], env=dict(env), check=True)
     person.git("remote", "add", "origin", f"file://{upstream.path}")
-    person.git("commit", "-q", "--allow-empty", "-m", "start")
+    person.git("commit", "-q", "--allow-empty", "-m", "start", **THEN)
     (person.path / "k8s").mkdir()
     (person.path / "k8s/run.sh").touch(mode=0o755)
     person.write(FILES, "seed")
