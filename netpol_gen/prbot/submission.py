@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -10,14 +12,27 @@ BRANCH_PREFIX = "netpol-gen/"
 """Every branch of ours begins so; no other is ever pushed to."""
 
 
+def content_digest(files: Mapping[str, bytes | None]) -> str:
+    """The digest of files by path (`None`: goes), whatever their order. Modes are not in it: ours never change them."""
+    digest = hashlib.sha256()
+    for path, content in sorted(files.items()):
+        name = os.fsencode(path)
+        # Lengths first, so that no content can pass for the next file's path.
+        digest.update(b"%d %d\n%s" % (len(name), -1 if content is None else len(content), name))
+        digest.update(content or b"")
+    return digest.hexdigest()
+
+
 @dataclass(frozen=True, slots=True)
 class Submission:
     """One proposal, ready to be a branch and a request.
 
-    `scope` names what is proposed for (target branch, environments): there is one open request per scope. `content`
-    is the digest of `files`. `files` are new contents by path in the repository, `None` for a file that goes; empty if
-    nothing is proposed, and `reason` says why then. `base` is the branch that the request goes to, `base_commit` the
-    commit that `files` were made from. `more` are the parts of a body too long for one, for comments of their own.
+    `scope` is a digest (hexadecimal) of what is proposed for (target branch, environments): there is one open request
+    per scope. `content` is `content_digest(files)`. `files` are new contents by path in the repository, `None` for a
+    file that goes, and each differs from what `base_commit` has; empty if nothing is proposed, and `reason` says why
+    then. `base` is the branch that the request goes to, `base_commit` the commit that `files` were made from. `body`
+    leaves room for a marker (`marker.ROOM`), each of `more`, the parts of a body too long for one, as well: those
+    become comments of their own.
     """
 
     scope: str
