@@ -14,7 +14,7 @@ import typer
 from netpol_gen.cli.environments import Given
 from netpol_gen.cli.held import Where, read_held, with_cni
 from netpol_gen.cli.output import put, say
-from netpol_gen.errors import OptionError, ReadOnlyError, RemoteError
+from netpol_gen.errors import InputError, OptionError, ReadOnlyError, RemoteError
 
 if TYPE_CHECKING:
     from netpol_gen.config import Config
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from netpol_gen.prbot.ci import Surroundings
     from netpol_gen.prbot.forge import Check, Forge
     from netpol_gen.prbot.git import Repository
-    from netpol_gen.prbot.process import Login
     from netpol_gen.report.parts import Section
 
 SUMMARY_LIMIT = 1_000_000
@@ -79,11 +78,26 @@ def surroundings_of(forge: ForgeKind, repository: str | None, url: str | None) -
     return replace(found, repository=repository or found.repository, url=url or found.url)
 
 
-def login_of(around: Surroundings, remote_url: str) -> Login | None:
-    """The token for Git, for the remote's own origin only; `None` without a token or for a remote that needs none."""
-    from netpol_gen.prbot.connect import git_login
+def open_repository(directory: Path, around: Surroundings) -> Repository:
+    """The Git repository. Its token is for the forge's own server and for no other that a remote may name."""
+    from netpol_gen.prbot.ci import GITLAB
+    from netpol_gen.prbot.git import Repository
+    from netpol_gen.prbot.process import Login
 
-    return git_login(around, remote_url)
+    login: Login | None = None
+    if around.token and around.server:
+        user = "x-access-token" if around.forge != GITLAB else "gitlab-ci-token" if around.job_token else "oauth2"
+        login = Login(around.token, around.server, user)
+    return Repository.open(directory, os.environ, login)
+
+
+def last_seen_default(repository: Repository, remote: str) -> str:
+    """The remote's default branch as the last fetch or clone left it, without asking; empty if it did not say."""
+    try:
+        ref = repository.line("symbolic-ref", "--quiet", f"refs/remotes/{remote}/HEAD")
+    except InputError:
+        return ""
+    return ref.removeprefix(f"refs/remotes/{remote}/")
 
 
 def open_forge(around: Surroundings) -> Forge:
@@ -171,7 +185,26 @@ def output(around: Surroundings, values: Mapping[str, object]) -> None:
     """Outputs of the step, one line each; none of them comes from a log or a manifest."""
     if around.outputs:
         with Path(around.outputs).open("a", encoding="utf-8") as file:
-            file.writelines(f"{key}={str(value).splitlines()[0] if str(value) else ''}\n" for key, value in values.items())
+            file.writelines(f"{key}={' '.join(str(value).split())}\n" for key, value in values.items())
+
+
+def sticky(around: Surroundings, number: int, kind: str, sections: Sequence[Section]) -> None:
+    """Have one comment of a kind on a request, edited when there is another one to be said.
+
+    A token that may only read is no error: the text is in the job's summary, and attached.
+    """
+    from netpol_gen.prbot import comments
+    from netpol_gen.prbot.marker import ROOM
+
+    forge = open_forge(around)
+    body, more = texts(sections, forge.comment_limit - ROOM, around)
+    parts = {kind: body} | {f"{kind} {i}": text for i, text in enumerate(more, 2)}
+    try:
+        changed = comments.put(forge, number, parts)
+    except ReadOnlyError as error:
+        say(f"no comment was written: {error}")
+        return
+    say(f"comment on {number} {'written' if changed else 'unchanged'}")
 
 
 def report_check(forge: Forge, check: Check) -> Iterable[str]:

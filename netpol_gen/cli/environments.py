@@ -63,10 +63,11 @@ def environments(file: Path | None, config: Config, only: Sequence[str]) -> tupl
         raise OptionError(f"{file}: propose: only [[propose.environment]] is understood")
     assert file is not None or not entries  # noqa: S101 - entries come from the file
     folder = file.parent if file is not None else Path()
-    found = tuple(_environment(entry, f"{file}: propose.environment[{i}]", folder, config)
-                  for i, entry in enumerate(entries))
+    at = f"{file}: propose.environment"
+    found = tuple(_environment(entry, f"{at}[{i}]", folder, config) for i, entry in enumerate(entries))
     if unknown := sorted(set(only) - {e.name for e in found}):
-        raise OptionError(f"--environment {printable(unknown[0])}: the file has {', '.join(e.name for e in found) or 'none'}")
+        have = ", ".join(printable(e.name) for e in found) or "none"
+        raise OptionError(f"--environment {printable(unknown[0])}: the file has {have}")
     return tuple(e for e in found if not only or e.name in only)
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from netpol_gen import __version__
-from netpol_gen.cli import coverage, flows, generate, judge, lint, ports, report, snapshot
+from netpol_gen.cli import coverage, flows, generate, judge, lint, ports, propose, report, review, snapshot
 from netpol_gen.cli.output import say
 from netpol_gen.errors import NetpolGenError, printable
 
@@ -53,6 +53,8 @@ app.command("coverage")(coverage.coverage)
 app.command("lint")(lint.lint)
 app.command("ports")(ports.ports)
 app.command("report")(report.report)
+app.command("propose")(propose.propose)
+app.command("review")(review.review)
 app.command("snapshot")(snapshot.snapshot)
 
 

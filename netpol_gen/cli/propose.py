@@ -2,43 +2,26 @@
 
 from __future__ import annotations
 
-import os
 import sys
+from contextlib import suppress
 from dataclasses import replace
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from netpol_gen.cli import bot, environments
+from netpol_gen.cli import bot, environments, publish
 from netpol_gen.cli import options as o
 from netpol_gen.cli.held import Where
-from netpol_gen.cli.output import put, say
-from netpol_gen.config import Config, Mode
-from netpol_gen.errors import CheckFailedError, OptionError, ReadOnlyError
+from netpol_gen.cli.output import say
+from netpol_gen.config import Mode
+from netpol_gen.errors import NetpolGenError, OptionError, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from netpol_gen.prbot.ci import Surroundings
     from netpol_gen.prbot.git import Repository
-    from netpol_gen.prbot.remote import Remote
-    from netpol_gen.prbot.submission import Outcome
     from netpol_gen.proposal import Proposal
-    from netpol_gen.report.parts import Section
-
-LABEL = "netpol-gen"
-AUTHOR = "netpol-gen <noreply@netpol-gen.invalid>"
-
-
-class ProposeFormat(StrEnum):
-    """Forms of a proposal."""
-
-    MARKDOWN = "md"
-    PATCH = "patch"
-    JSON = "json"
-    SARIF = "sarif"
+    from netpol_gen.propose import ManifestTree
 
 
 def propose(
@@ -74,14 +57,14 @@ def propose(
         str | None, typer.Option("--base", metavar="BRANCH", help="Where the request goes; default: the remote's own.")
     ] = None,
     remote: Annotated[str, typer.Option("--remote", metavar="NAME", help="The Git remote.")] = "origin",
-    author: Annotated[str, typer.Option("--author", metavar="'NAME <MAIL>'", help="Who commits.")] = AUTHOR,
+    author: Annotated[str, typer.Option("--author", metavar="'NAME <MAIL>'", help="Who commits.")] = publish.AUTHOR,
     forge: bot.ForgeOption = bot.ForgeKind.AUTO,
     forge_repository: bot.ForgeRepository = None,
     forge_url: bot.ForgeUrl = None,
     pull_request: bot.Request = None,
     artifacts: bot.Artifacts = None,
-    output: Annotated[ProposeFormat, typer.Option("-o", "--output", help="Form of the proposal on stdout.")] = (
-        ProposeFormat.MARKDOWN
+    output: Annotated[publish.ProposeFormat, typer.Option("-o", "--output", help="Form of the proposal on stdout.")] = (
+        publish.ProposeFormat.MARKDOWN
     ),
     exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit 1 if anything is proposed.")] = False,
     source: o.Source = "auto",
@@ -150,16 +133,87 @@ def propose(
     given = _environments(single, config, environment)
     around = bot.surroundings_of(forge, forge_repository, forge_url)
     where = Where(live, context, kubeconfig)
+    wanted = publish.Wanted(apply, allow_breaking, exit_code, author, output, artifacts, quiet)
     if any(g.rendered for g in given):
-        return _rendered(given, around, where, pull_request, artifacts, apply=apply, code=exit_code, quiet=quiet)
-    repository, at = _open(repo, around, remote)
-    target, commit = _base(repository, at, base, remote, apply=apply)
-    proposal = _propose(given, repository, commit, target, where, templates, quiet=quiet)
-    _warn_of_changes(repository, given)
-    return _finish(
-        proposal,
-        repository,
-        at,
-        around,
-        _Wanted(apply, allow_breaking, exit_code, author, output, artifacts, quiet),
-    )
+        return _rendered(given, around, where, wanted, pull_request)
+    if pull_request is not None:
+        raise OptionError("--pull-request is for rendered output (--path -); a request of its own is found by itself")
+    repository = bot.open_repository(repo, around)
+    target, commit = _base(repository, remote, base, apply=apply)
+    taken = bot.snapshot(repository, commit, [g.path for g in given])
+    proposal = _propose(given, where, templates, taken, target, quiet=quiet)
+    if changed := [path for g in given for path in repository.dirty(g.path)]:
+        say(f"not looked at, because they are not committed: {', '.join(map(printable, changed[:5]))}")
+    return publish.publish(proposal, repository, remote, around, wanted)
+
+
+def _environments(single: environments.Given, config: Path | None, only: list[str]) -> tuple[environments.Given, ...]:
+    """Those of the file if no flows are given, else the one that the options describe."""
+    if single.flows:
+        if only:
+            raise OptionError("--environment names flows of the file, and flows are given as well")
+        return (single,)
+    found = environments.environments(config, single.config, only)
+    if not found:
+        raise OptionError("no flows: give some, or --config with [[propose.environment]]")
+    if missing := [e.name for e in found if not e.flows]:
+        raise OptionError(f"environment {printable(missing[0])} has no flows")
+    return tuple(replace(e, adopt=e.adopt or single.adopt) for e in found)
+
+
+def _base(repository: Repository, remote: str, base: str | None, *, apply: bool) -> tuple[str, str]:
+    """The branch that the request goes to, and its commit: the remote's, or as it was last seen if nothing is sent."""
+    from netpol_gen.prbot.remote import Remote
+
+    if apply:
+        at = Remote.of(repository, remote)
+        branch = base or at.default_branch()
+        return branch, at.fetch(branch)
+    branch = base or bot.last_seen_default(repository, remote)
+    if branch:
+        with suppress(NetpolGenError):
+            return branch, repository.resolve(f"refs/remotes/{remote}/{branch}")
+    return base or "HEAD", repository.resolve(base or "HEAD")
+
+
+def _propose(
+    given: tuple[environments.Given, ...],
+    where: Where,
+    templates: Path | None,
+    taken: bot.Snapshot,
+    target: str,
+    *,
+    quiet: bool,
+    rendered: ManifestTree | None = None,
+) -> Proposal:
+    from netpol_gen.propose import LAYOUT, Environment, propose
+
+    found = []
+    for g in given:
+        held, flows, config = bot.observed(g, where, quiet=quiet)
+        assert flows is not None  # noqa: S101 - environments without flows were refused
+        layout, path = g.layout or LAYOUT, "" if rendered is not None else g.path
+        found.append(
+            Environment(
+                g.name, path, flows, held, config, layout, g.default_namespace, g.adopt, templates, rendered
+            )
+        )
+    return propose(found, taken.files, target=target, base=taken.commit, everything=taken.paths)
+
+
+def _rendered(
+    given: tuple[environments.Given, ...],
+    around: Surroundings,
+    where: Where,
+    wanted: publish.Wanted,
+    number: int | None,
+) -> int:
+    """Rendered output has no files to edit: what would be proposed is said, and with --apply said on a request."""
+    from netpol_gen.manifests import read_manifests
+    from netpol_gen.propose import read_rendered
+
+    if len(given) > 1:
+        raise OptionError("rendered output on standard input is one environment")
+    tree = read_rendered(read_manifests(["-"], stdin=sys.stdin.buffer), given[0].default_namespace)
+    proposal = _propose(given, where, None, bot.Snapshot("", {}, frozenset()), "", quiet=wanted.quiet, rendered=tree)
+    return publish.comment(proposal, around, wanted, number or around.number)

@@ -32,8 +32,8 @@ class App:
 class Surroundings:
     """Where a run takes place. Empty is what is not known.
 
-    `forge` is `github` or `gitlab`. `url` is the address of GitHub's API or of the GitLab instance, `server` that of its Git repositories, the only one
-    that is ever given the token. `token` is taken
+    `forge` is `github` or `gitlab`. `url` is the address of GitHub's API or of the GitLab instance, `server` that of
+    its Git repositories, the only one that is ever given the token. `token` is taken
     from the first of `NETPOL_GEN_TOKEN`, `GITHUB_TOKEN`, `GH_TOKEN`, `GITLAB_TOKEN` and `CI_JOB_TOKEN` that is set
     (`job_token` says that it was the last). `base` and `head` are the commits of the request that the run is about,
     `number` is its number, and `fork` says that it comes from a fork. `summary` and `outputs` are files that the runner

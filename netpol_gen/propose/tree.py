@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from netpol_gen.errors import InputError, Place, printable
@@ -50,7 +50,7 @@ class ManifestTree:
     files: Mapping[str, bytes]
     policies: Mapping[str, Located]
     tiers: tuple[TierPolicy, ...] = ()
-    kustomizations: Mapping[str, Kustomization] = MappingProxyType({})
+    kustomizations: Mapping[str, Kustomization] = field(default_factory=lambda: MappingProxyType({}))
     manifests: tuple[Manifest, ...] = ()
     notes: tuple[str, ...] = ()
 

@@ -150,6 +150,6 @@ def coverage_sections(found: Coverage, lines: Iterable[Line], *, level: int = 2)
     if found.losses:
         text = f"Events were lost on {count(len(found.losses), 'node')}: edges seen only there and then are missing.\n"
         yield Section(text)
-    blind = [f"- {code(source)}: {code('; '.join(spots))}" for source, spots in sorted(found.blind_spots.items())]
+    blind = [f"- {code(source)}: {code(spot)}" for source, spots in sorted(found.blind_spots.items()) for spot in spots]
     if blind:
         yield Section("", tuple(blind), "", "What these sources can never show")

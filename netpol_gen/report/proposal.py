@@ -37,6 +37,8 @@ VERSION = 1
 MAX_TITLE = 120
 _VERB = {Action.ADD: "add", Action.EDIT: "tighten", Action.REMOVE: "remove"}
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9._/@+-]+")
+_SAID = ("NPG403", "NPG404")
+"""Diagnostics that have a place of their own: what is left alone, what is adopted."""
 _COMMANDS = 20
 """So many emergency commands are written out."""
 
@@ -71,8 +73,9 @@ def nothing_to_do(proposal: Proposal) -> str:
     """Why nothing is proposed, as a sentence."""
     unchanged = sum(e.unchanged for e in proposal.environments)
     left = sum(len(e.left_alone) for e in proposal.environments)
-    text = f"The policies already say what the evidence calls for ({count(unchanged, 'policy', 'policies')} compared)"
-    return text + (f"; {left} could be tightened and are left alone." if left else ".")
+    if left:
+        return f"Nothing is proposed: {count(left, 'policy', 'policies')} left alone, {unchanged:,} as the evidence has it."
+    return f"Nothing is proposed: {count(unchanged, 'policy', 'policies')} compared, all as the evidence has it."
 
 
 def proposal_sections(proposal: Proposal) -> list[Section]:
@@ -128,7 +131,8 @@ def _policies(environment: EnvironmentProposal) -> Iterator[Section]:
     text = f"## Policies: {len(environment.changes):,}\n"
     if environment.unchanged:
         text += f"\n{count(environment.unchanged, 'policy', 'policies')} already say what the evidence calls for.\n"
-    yield Section(text, rows, columns(("change", "policy", "file", "adopted", "why")))
+    if rows or environment.unchanged:
+        yield Section(text, rows, columns(("change", "policy", "file", "adopted", "why")))
     for change in environment.changes:
         if change.notes:
             yield _evidence(environment, change)
@@ -170,7 +174,7 @@ def _to_know(environment: EnvironmentProposal) -> Iterator[Section]:
     lines += [
         f"- {d.code} {code(d.subject)}: {code(d.message)}"
         for d in environment.diagnostics
-        if d.severity is not Severity.INFO and d.code != "NPG403"
+        if d.severity is not Severity.INFO and d.code not in _SAID
     ]
     if lines:
         yield Section("## To know\n", tuple(lines), "", parts.folded(lines))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 from netpol_gen.diff import Change
@@ -9,7 +10,7 @@ from netpol_gen.lint import Finding
 from netpol_gen.proposal import Review
 from netpol_gen.report import changes as parts
 from netpol_gen.report.changes import columns
-from netpol_gen.report.difference import summary
+from netpol_gen.report.difference import diff_json, summary
 from netpol_gen.report.parts import Section
 from netpol_gen.report.text import code, count, markdown_row
 
@@ -72,3 +73,35 @@ def _findings(findings: Sequence[Finding]) -> list[Section]:
     )
     head = columns(("severity", "rule", "place", "about", "finding"))
     return [Section(f"## Findings in the changed files: {len(rows):,}\n", rows, head, parts.folded(rows))]
+
+
+def review_json(reviews: Sequence[Review]) -> str:
+    """`{"format", "version", "environments"}`; keys in a fixed order, ends with a newline."""
+    document = {
+        "format": "netpol-gen/review",
+        "version": 1,
+        "environments": [
+            {
+                "name": r.name,
+                "path": r.path,
+                "observed": r.difference.observed,
+                "broken": len(r.broken),
+                "policies": {"before": r.policies[0], "after": r.policies[1]},
+                "difference": json.loads(diff_json(r.difference)),
+                "findings": [
+                    {
+                        "rule": f.rule,
+                        "severity": str(f.severity),
+                        "path": f.place.path,
+                        "line": f.place.line,
+                        "subject": f.subject,
+                        "message": f.message,
+                        "fix": f.fix,
+                    }
+                    for f in r.findings
+                ],
+            }
+            for r in reviews
+        ],
+    }
+    return json.dumps(document, indent=2, ensure_ascii=True) + "\n"
