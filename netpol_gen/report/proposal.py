@@ -74,7 +74,8 @@ def nothing_to_do(proposal: Proposal) -> str:
     unchanged = sum(e.unchanged for e in proposal.environments)
     left = sum(len(e.left_alone) for e in proposal.environments)
     if left:
-        return f"Nothing is proposed: {count(left, 'policy', 'policies')} left alone, {unchanged:,} as the evidence has it."
+        those = f"{count(left, 'policy', 'policies')} left alone, {unchanged:,} as the evidence has it"
+        return f"Nothing is proposed: {those}."
     return f"Nothing is proposed: {count(unchanged, 'policy', 'policies')} compared, all as the evidence has it."
 
 
