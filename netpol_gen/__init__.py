@@ -28,12 +28,15 @@ if TYPE_CHECKING:
     from netpol_gen.config import Config
     from netpol_gen.inventory import Inventory
     from netpol_gen.judged import diff, evaluate, measure_coverage, report, verify
+    from netpol_gen.propose import Environment, Reviewed, propose, read_files, read_tree, review
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Config",
+    "Environment",
     "Inventory",
+    "Reviewed",
     "coverage",
     "diff",
     "edges",
@@ -44,10 +47,14 @@ __all__ = [
     "measure_coverage",
     "plots",
     "ports",
+    "propose",
+    "read_files",
     "read_flows",
     "read_inventory",
     "read_policies",
+    "read_tree",
     "report",
+    "review",
     "summary",
     "to_yaml",
     "verify",
@@ -55,11 +62,17 @@ __all__ = [
 
 _HOME = {
     "Config": "netpol_gen.config",
+    "Environment": "netpol_gen.propose",
     "Inventory": "netpol_gen.inventory",
+    "Reviewed": "netpol_gen.propose",
     "diff": "netpol_gen.judged",
     "evaluate": "netpol_gen.judged",
     "measure_coverage": "netpol_gen.judged",
+    "propose": "netpol_gen.propose",
+    "read_files": "netpol_gen.propose",
+    "read_tree": "netpol_gen.propose",
     "report": "netpol_gen.judged",
+    "review": "netpol_gen.propose",
     "verify": "netpol_gen.judged",
 }
 _MODULES = frozenset({"plots"})

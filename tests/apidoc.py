@@ -39,6 +39,12 @@ ORDER = (
     "measure_coverage",
     "report",
     "plots",
+    "propose",
+    "Environment",
+    "review",
+    "Reviewed",
+    "read_files",
+    "read_tree",
     "Config",
     "Inventory",
 )

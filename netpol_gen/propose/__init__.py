@@ -7,7 +7,15 @@ of the repository, and those of the cluster that the repository does not have.
 from netpol_gen.propose.kustomize import Kustomization
 from netpol_gen.propose.review import Reviewed, review
 from netpol_gen.propose.run import Environment, propose
-from netpol_gen.propose.tree import OPT_OUT, Located, ManifestTree, is_manifest, read_rendered, read_tree
+from netpol_gen.propose.tree import (
+    OPT_OUT,
+    Located,
+    ManifestTree,
+    is_manifest,
+    read_files,
+    read_rendered,
+    read_tree,
+)
 from netpol_gen.propose.write import LAYOUT, check_layout
 
 __all__ = [
@@ -21,6 +29,7 @@ __all__ = [
     "check_layout",
     "is_manifest",
     "propose",
+    "read_files",
     "read_rendered",
     "read_tree",
     "review",

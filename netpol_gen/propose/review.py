@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from netpol_gen import api
 from netpol_gen.config import Config
@@ -16,6 +17,9 @@ from netpol_gen.policy import NetworkPolicy
 from netpol_gen.proposal import Review
 from netpol_gen.propose.tree import ManifestTree
 from netpol_gen.report.lint import pinpoint
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +34,7 @@ class Reviewed:
     before: ManifestTree
     after: ManifestTree
     inventory: Inventory
-    flows: Flows | None = None
+    flows: Flows | pd.DataFrame | None = None
     config: Config = field(default_factory=Config)
     lint: LintSettings = field(default_factory=LintSettings)
     changed: Collection[str] = ()

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from netpol_gen import api
-from netpol_gen.config import Config
+from netpol_gen.config import Config, Mode
 from netpol_gen.coverage import Coverage, Line
 from netpol_gen.diff import Difference, compare
 from netpol_gen.errors import InputError, OptionError, Place, printable
@@ -15,7 +16,6 @@ from netpol_gen.flowtable import Flows
 from netpol_gen.inventory import Inventory
 from netpol_gen.model import Edge
 from netpol_gen.owners import owners_of, read_codeowners
-from netpol_gen.pipeline import generate
 from netpol_gen.plan import Plan
 from netpol_gen.policy import NetworkPolicy
 from netpol_gen.proposal import EnvironmentProposal, PolicyChange, Proposal
@@ -24,6 +24,9 @@ from netpol_gen.propose.names import names_of
 from netpol_gen.propose.tree import ManifestTree, read_tree
 from netpol_gen.propose.write import LAYOUT, Written, check_layout, write
 from netpol_gen.verify import replay
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +40,9 @@ class Environment:
 
     name: str
     path: str
-    flows: Flows
+    flows: Flows | pd.DataFrame
     inventory: Inventory
-    config: Config = field(default_factory=Config)
+    config: Config = field(default_factory=lambda: Config(mode=Mode.TIGHTEN))
     layout: str = LAYOUT
     default_namespace: str = "default"
     adopt: bool = False
@@ -108,7 +111,7 @@ def _environment(
     names = names_of(tree.policies.values(), environment.inventory, environment.config, adopt=adopt)
     config = replace(environment.config, names=names)
     known = environment.inventory if not tree.tiers else replace(environment.inventory, tiers=tree.tiers)
-    plan = generate(environment.flows, known, config, existing)
+    plan = api.generate(environment.flows, known, config, existing)
     decided = decide(plan, tree, adopt=adopt)
     difference = _difference(plan, existing, decided, config)
     if idle := without_effect(decided, difference, plan.edges.inventory, config.mode):

@@ -6,13 +6,16 @@ patch, labels put into selectors) is an error here, with the way out: the render
 
 from __future__ import annotations
 
+import os
 import posixpath
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import MappingProxyType
 
 from netpol_gen.errors import InputError, Place, printable
 from netpol_gen.manifests import NETWORK_POLICY, PARSERS, Manifest, documents_in, manifests_in
+from netpol_gen.owners import PLACES
 from netpol_gen.policy import NetworkPolicy, parse_policy
 from netpol_gen.propose.kustomize import NAMES, Kustomization, parse_kustomization
 from netpol_gen.synthesize.baseline import MANAGED_BY
@@ -101,6 +104,31 @@ def read_tree(files: Mapping[str, bytes], root: str = "", default_namespace: str
     notes = tuple(_passed_over(reason, paths) for reason, paths in sorted(passed.items()))
     known = MappingProxyType(kustomizations)
     return ManifestTree(root, MappingProxyType(mine), policies, tiers, known, tuple(manifests), notes)
+
+
+def read_files(directory: str | os.PathLike[str]) -> Mapping[str, bytes]:
+    """The manifests and CODEOWNERS of a checkout, by path within it; links are not followed.
+
+    Raises:
+        InputError: no such directory, or a file that cannot be read.
+
+    """
+    top = Path(directory)
+    if not top.is_dir():
+        raise InputError("no such directory", Place(os.fspath(directory)))
+    out: dict[str, bytes] = {}
+    try:
+        for folder, folders, names in os.walk(top):
+            folders[:] = sorted(name for name in folders if name != ".git")
+            for name in sorted(names):
+                file = Path(folder) / name
+                path = file.relative_to(top).as_posix()
+                wanted = path in PLACES or name.lower().endswith(SUFFIXES)
+                if wanted and not file.is_symlink():
+                    out[path] = file.read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}", Place(str(error.filename))) from None
+    return MappingProxyType(out)
 
 
 def read_rendered(manifests: Iterable[Manifest], default_namespace: str = "default") -> ManifestTree:
