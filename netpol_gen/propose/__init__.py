@@ -5,7 +5,7 @@ of the repository, and those of the cluster that the repository does not have.
 """
 
 from netpol_gen.propose.kustomize import Kustomization
-from netpol_gen.propose.review import Reviewed, review
+from netpol_gen.propose.reviewing import Reviewed, review
 from netpol_gen.propose.run import Environment, propose
 from netpol_gen.propose.tree import (
     OPT_OUT,
