@@ -47,8 +47,8 @@ def change(draft: Draft, node: Node, wanted: Any, role: Role, slot: Slot) -> Non
 def _entries(draft: Draft, node: Node, slot: Slot) -> Sequence[Entry] | None:
     if node.flow:
         return flow_entries_of(draft.source, node)
-    entry = slot.entry
-    return entries_of(draft.source, node, node.body if entry is None else max(entry.after, node.start))
+    # What stands above the first line of an object is about the object, or a licence.
+    return entries_of(draft.source, node, node.body if slot.entry is None else slot.entry.after)
 
 
 def _plan(draft: Draft, node: Node, wanted: Any, role: Role) -> Plan | None:

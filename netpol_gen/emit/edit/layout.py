@@ -104,8 +104,7 @@ def column(source: Source, entry: Entry) -> int:
     start = source.line_start(entry.begin)
     lead = source.text[start : entry.begin]
     if not _LEAD.fullmatch(lead):
-        problem = "tabs in the indentation are" if "\t" in lead else "a collection that begins so is"
-        raise source.refusal(f"{problem} not edited", entry.begin)
+        raise source.refusal("a collection that begins so is not edited", entry.begin)
     return len(lead)
 
 

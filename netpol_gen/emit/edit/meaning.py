@@ -117,6 +117,4 @@ def implied(key: str, wanted: Mapping[str, Any], role: Role) -> bool:
     """Whether a field of `wanted` need not be written where the old text has none."""
     if role is Role.PORT:
         return key == "protocol" and wanted[key] == "TCP"
-    if role is Role.SPEC and key == "policyTypes":
-        return same(dict(wanted), {k: v for k, v in wanted.items() if k != key}, role)
-    return False
+    return role is Role.SPEC and same(dict(wanted), {k: v for k, v in wanted.items() if k != key}, role)

@@ -157,8 +157,8 @@ def _span(source: Source, sections: tuple[Section, ...], index: int) -> tuple[in
     following = sections[index + 1]
     if section.stop is None:
         return start, following.start
-    # A directive, or content without dashes, needs the dots of a document before it.
-    bare = following.dashes and source.text.startswith("---", following.start)
+    # A directive needs the dots of a document before it.
+    bare = source.text.startswith("---", following.start)
     needed = not bare and index > 0 and sections[index - 1].stop is None
     return start, section.stop if needed else source.line_end(section.stop)
 

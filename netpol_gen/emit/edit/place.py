@@ -62,13 +62,13 @@ def find(content: bytes, path: str, number: int, index: int | None) -> Found:
 
 
 def _item(source: Source, sections: tuple[Section, ...], section: Section, root: Node, index: int) -> Found:
-    items = next((value for key, value in root.pairs if key.value == "items"), None)
+    key, items = next(((key, value) for key, value in root.pairs if key.value == "items"), (root, None))
     if items is None or items.kind is not Kind.SEQUENCE or not 0 <= index < len(items.items):
         raise source.refusal(f"document {section.number} has no item {index}", root.start)
     node = items.items[index]
     if node.kind is not Kind.MAPPING:
         raise source.refusal(f"item {index} is no object of its own", node.start)
-    siblings = flow_entries_of(source, items) if items.flow else entries_of(source, items, items.start)
+    siblings = flow_entries_of(source, items) if items.flow else entries_of(source, items, key.end)
     if siblings is None:
         raise source.refusal("a list that is written so is not edited", items.start)
     entry = siblings[index]

@@ -60,13 +60,20 @@ def _inline(draft: Draft, node: Node, wanted: Any, slot: Slot, entry: Entry) -> 
     elif entry.key is None:
         _item(draft, node, [text], slot, entry)
     else:
-        draft.swap(entry.after, max(entry.after, node.body) if node.body > node.start else entry.after, f" {text}")
+        draft.swap(entry.after, _properties_end(draft, node, entry), f" {text}")
         draft.cut(_below(draft, node, entry), tail(draft.source, entry, slot.column))
+
+
+def _properties_end(draft: Draft, node: Node, entry: Entry) -> int:
+    """Behind a block's anchor and tag, which stand on its key's line; white space before a comment is the comment's."""
+    if node.body == node.start:
+        return entry.after
+    return node.start + len(draft.source.text[node.start : node.body].rstrip())
 
 
 def _below(draft: Draft, node: Node, entry: Entry) -> int:
     """Where the lines of a block begin that hangs below its key."""
-    return draft.source.line_end(max(entry.after, node.body if node.body > node.start else entry.after))
+    return draft.source.line_end(_properties_end(draft, node, entry))
 
 
 def _item(draft: Draft, node: Node, lines: list[str], slot: Slot, entry: Entry) -> None:
@@ -76,8 +83,8 @@ def _item(draft: Draft, node: Node, lines: list[str], slot: Slot, entry: Entry) 
         gap = " " * (slot.gap - 1)
         draft.swap(entry.after, node.end, gap + f"{stop}{' ' * (slot.column + slot.gap)}".join(lines))
         return
-    # The comment behind the last line of a block is about that line.
-    end = len(source.text[: line_tail(source, node.end)].rstrip("\r\n")) if _is_block(node) else node.end
+    # The comments behind a block's last line, and below it further right, are about what is in it.
+    end = len(source.text[: tail(source, entry, slot.column)].rstrip("\r\n")) if _is_block(node) else node.end
     depth = column(source, Entry(node.start, node.start, node.start, node))
     draft.swap(node.start, end, f"{stop}{' ' * depth}".join(lines))
 
@@ -94,7 +101,6 @@ def _block(draft: Draft, node: Node, wanted: Any, slot: Slot, entry: Entry) -> N
         if node.kind is Kind.MAPPING:
             depth = source.column(first.start)
     start = _below(draft, node, entry)
-    if node.body > node.start:
-        draft.cut(entry.after, node.body)
-    draft.swap(start, tail(source, entry, slot.column), "")
+    draft.cut(entry.after, _properties_end(draft, node, entry))
     draft.put_lines(start, block_lines(wanted, habits), depth)
+    draft.cut(start, tail(source, entry, slot.column))

@@ -137,7 +137,13 @@ def equal(a: Any, b: Any) -> bool:
     if type(a) is not type(b):
         return False
     if isinstance(a, dict):
-        return a.keys() == b.keys() and all(equal(value, b[key]) for key, value in a.items())
+        if a.keys() != b.keys():
+            return False
+        # A loop, because a generator would take twice the stack, and what people nest goes deep.
+        for key, value in a.items():
+            if not equal(value, b[key]):
+                return False
+        return True
     if isinstance(a, list):
         return len(a) == len(b) and all(map(equal, a, b))
     return bool(a == b) or (a != a and b != b)  # noqa: PLR0124 - NaN
