@@ -82,6 +82,10 @@ nca: .venv-nca/.installed ## The independent policy engine, in its own environme
 	  network-config-analyzer==$(NETPOL_GEN_NCA_VERSION)
 	@touch $@
 
+.PHONY: contract
+contract: ## GitHub's own OpenAPI description, which the tests of the bot are held to (needs npm)
+	@tests/forge/openapi.sh
+
 .PHONY: dist
 dist: .venv/.installed-dev ## Source archive and wheel, into dist/
 	$(BIN)/python -m build --outdir dist .
