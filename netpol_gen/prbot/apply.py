@@ -98,7 +98,7 @@ def _say(run: Run, request: Request, commit: str) -> bool:
     asked, changed = run.submission, False
     body = run.body(commit)
     if request.title.strip() != asked.title.strip() or not same(request.body, body):
-        run.forge.edit_request(request.number, asked.title, body)
+        run.edit(request, asked.title, body)
         changed = True
     there = {label.casefold() for label in request.labels}
     if missing := [label for label in asked.labels if label.casefold() not in there]:
