@@ -114,7 +114,7 @@ def _hold(run: Run, branch: str, request: Request | None, why: str) -> Outcome:
     if request is None:
         return Outcome(Done.HELD, 0, "", branch, run.heads.get(branch, ""), notes)
     asked = run.submission
-    mark = run.mark_of(request)
+    mark = run.mark_of(request) if request.base == asked.base else None
     back = f" To hand the branch back, reset it to {mark.commit}." if mark else ""
     text = f"This request is left as it is: {_quoted(why)}.{back}\n\n"
     if asked.files:
