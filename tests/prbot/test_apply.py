@@ -13,7 +13,7 @@ from netpol_gen.prbot.git import Author
 from netpol_gen.prbot.marker import Proposal, proposal_in
 from netpol_gen.prbot.submission import Done, content_digest
 from tests.prbot.memory import MemoryForge, Steps
-from tests.prbot.repos import FILES, clone, environment, seeded
+from tests.prbot.repos import FILES, THEN, clone, environment, seeded
 from tests.prbot.test_git import HOSTILE, snapshot
 from tests.prbot.test_remote import hook
 from tests.prbot.worlds import NEW, OTHER, SCOPE, World, memory_world
@@ -279,14 +279,14 @@ def diverge_merge(world, branch):
     world.person.git("push", "-q", "origin", branch)
 
 
-def amended(*options: str, path: str = "", content: bytes = b""):
+def amended(*options: str, path: str = "", content: bytes = b"", **dates: str):
     def amend(world, branch):
         world.person.git("fetch", "-q", "origin", f"+refs/heads/{branch}:refs/heads/{branch}")
         world.person.git("switch", "-q", branch)
         if path:
             (world.person.path / path).write_bytes(content)
             world.person.git("add", path)
-        world.person.git("commit", "-q", "--amend", *options)
+        world.person.git("commit", "-q", "--amend", *options, **dates)
         world.person.git("push", "-qf", "origin", branch)
 
     return amend
@@ -329,6 +329,7 @@ DIVERGED = {
     "a commit on top": (diverge_on_top, "is not one of this proposal"),
     "the base merged in": (diverge_merge, "is a merge"),
     "amended": (amended("--no-edit", path="k8s/shop/add.yaml", content=b"mine"), "was amended"),
+    "amended at once": (amended("--no-edit", **THEN), "was amended"),
     "reworded": (amended("-m", "mine"), "is not one of this proposal"),
     "signed off": (amended("--no-edit", "--reset-author"), "was amended"),
     "a mode": (diverge_mode, "has other files than it says"),

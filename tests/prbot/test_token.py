@@ -161,14 +161,16 @@ def test_a_redirect_is_not_followed(server, user):
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere) as old:
         thread = threading.Thread(target=old.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
-        origin = f"http://127.0.0.1:{old.server_port}"
-        user.git("remote", "set-url", "origin", f"{origin}/acme/infra.git")
-        for key in ("http.followRedirects", f"http.{origin}/acme/infra.git.followRedirects"):
-            user.git("config", key, "true")
-        with pytest.raises(RemoteError, match="has moved"):
-            remote_of(user, Login(server.token, origin)).fetch("main")
-        old.shutdown()
-        thread.join()
+        try:
+            origin = f"http://127.0.0.1:{old.server_port}"
+            user.git("remote", "set-url", "origin", f"{origin}/acme/infra.git")
+            for key in ("http.followRedirects", f"http.{origin}/acme/infra.git.followRedirects"):
+                user.git("config", key, "true")
+            with pytest.raises(RemoteError, match="has moved"):
+                remote_of(user, Login(server.token, origin)).fetch("main")
+        finally:
+            old.shutdown()
+            thread.join()
     assert server.sent == []
 
 
