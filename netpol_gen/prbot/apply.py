@@ -98,7 +98,7 @@ def _say(run: Run, request: Request, commit: str) -> bool:
     asked, changed = run.submission, False
     body = run.body(commit)
     if request.title.strip() != asked.title.strip() or not same(request.body, body):
-        run.forge.edit_request(request.number, asked.title, body)
+        run.edit(request, asked.title, body)
         changed = True
     there = {label.casefold() for label in request.labels}
     if missing := [label for label in asked.labels if label.casefold() not in there]:
@@ -114,7 +114,7 @@ def _hold(run: Run, branch: str, request: Request | None, why: str) -> Outcome:
     if request is None:
         return Outcome(Done.HELD, 0, "", branch, run.heads.get(branch, ""), notes)
     asked = run.submission
-    mark = run.mark_of(request)
+    mark = run.mark_of(request) if request.base == asked.base else None
     back = f" To hand the branch back, reset it to {mark.commit}." if mark else ""
     text = f"This request is left as it is: {_quoted(why)}.{back}\n\n"
     if asked.files:

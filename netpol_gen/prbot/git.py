@@ -103,7 +103,7 @@ class Repository:
     @classmethod
     def open(cls, directory: Path, environment: Mapping[str, str], login: Login | None = None) -> Repository:
         """The repository that `directory` lies in; an `OptionError` if there is none, or no usable `git`."""
-        git = Git(directory, environment, login)
+        git = Git(directory, login.hidden(environment) if login else environment, login)
         version = re.search(r"(\d+)\.(\d+)", text(git.run(["version"]).out))
         if version is None or (int(version[1]), int(version[2])) < OLDEST_GIT:
             raise OptionError(f"git {'.'.join(map(str, OLDEST_GIT))} or later is needed")

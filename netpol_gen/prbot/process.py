@@ -106,6 +106,10 @@ class Login:
         pair = base64.b64encode(f"{self.user}:{self.token}".encode()).decode()
         return f"Authorization: Basic {pair}"
 
+    def hidden(self, environment: Mapping[str, str]) -> dict[str, str]:
+        """An environment without the variables that hold the token: what `git` starts has no use for them."""
+        return {name: value for name, value in environment.items() if value != self.token}
+
     def scrub(self, text: str) -> str:
         """`text` without the token, in either form."""
         return text.replace(self.header.rpartition(" ")[2], "***").replace(self.token, "***")
@@ -119,7 +123,7 @@ def origin_of(url: str) -> str:
     except ValueError:
         return ""
     scheme, host = parts.scheme.lower(), parts.hostname or ""
-    if scheme not in {"http", "https"} or not host or not url.isprintable():
+    if scheme not in {"http", "https"} or not host or not re.fullmatch(r"[!-\[\]-~]+", url):
         return ""
     host = f"[{host}]" if ":" in host else host
     usual = {"http": 80, "https": 443}[scheme]
@@ -192,12 +196,7 @@ class Git:
         return re.sub(r"(?<=://)[^/@\s']+@", "***@", text)
 
     def _child(self, url: str) -> dict[str, str]:
-        token = self.login.token if self.login else None
-        kept = {
-            name: value
-            for name, value in self.environment.items()
-            if (not name.startswith("GIT_") or name in KEPT) and value != token
-        }
+        kept = {name: value for name, value in self.environment.items() if not name.startswith("GIT_") or name in KEPT}
         settings = [*_configured(self.environment), *SETTINGS, *self._header(url)]
         numbered = {"GIT_CONFIG_COUNT": str(len(settings))}
         for index, (key, value) in enumerate(settings):

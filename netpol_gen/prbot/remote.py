@@ -152,7 +152,7 @@ class Remote:
         return True
 
     def _fetch(self, *options: str, commit: str) -> None:
-        quiet = ("--no-tags", "--no-write-fetch-head", "--no-auto-maintenance", "--no-recurse-submodules", "--refmap=")
+        quiet = ("--no-tags", "--no-write-fetch-head", "--no-auto-maintenance", "--no-recurse-submodules")
         self._call("fetch", *quiet, *options, "--end-of-options", self.name, commit)
 
     def push(self, commit: str, branch: str, expect: str | None) -> Pushed | Rejected:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from netpol_gen.errors import InvariantError, OptionError, RemoteError, printable
 from netpol_gen.prbot import branches, comments
@@ -119,7 +119,9 @@ class Run:
     def close(self, request: Request, why: str, text: str) -> str:
         """Close a request of ours with a comment, and delete its branch; or say why it is left as it is.
 
-        The mark says first that it is we who close it: killed after that, the next run goes on.
+        The mark says first that it is we who close it: killed after that, the next run goes on. It is looked at once
+        more in the end, because a run at the same time may have written the text anew: without the mark, people would
+        seem to have closed it.
         """
         found = self.look(request.branch)
         if found and found.foreign:
@@ -127,14 +129,28 @@ class Run:
         mark = self.mark_of(request)
         if mark is None:
             raise InvariantError(f"asked to close {request.url}, which is not ours")
-        closing = sealed(unsealed(request.body), Proposal(mark.scope, mark.content, mark.commit, why))
-        if not same(closing, request.body):
-            self.forge.edit_request(request.number, request.title, closing)
+        self._mark_closed(request, mark, why)
         comments.put(self.forge, request.number, {comments.CLOSED: text})
         self.forge.close_request(request.number)
+        latest = self.forge.request(request.number)
+        self._mark_closed(latest, self.mark_of(latest) or mark, why)
         if found:
             self.remote.delete(request.branch, found.tip)
         return ""
+
+    def _mark_closed(self, request: Request, mark: Proposal, why: str) -> None:
+        closing = sealed(unsealed(request.body), replace(mark, closed=why))
+        if not same(closing, request.body):
+            self.forge.edit_request(request.number, request.title, closing)
+
+    def edit(self, request: Request, title: str, body: str) -> None:
+        """Give an open request another title and body; a `RemoteError` if it was closed meanwhile.
+
+        A live mark on a request that another run closed would make it look declined.
+        """
+        if self.forge.request(request.number).state is not RequestState.OPEN:
+            raise RemoteError(f"{request.url} was closed at the same time: run again")
+        self.forge.edit_request(request.number, title, body)
 
     def tidy(self, known: Container[str]) -> bool:
         """Delete branches of the scope that a killed run left, other than `known`. Whether there were any.

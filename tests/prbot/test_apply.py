@@ -12,9 +12,9 @@ from netpol_gen.prbot.forge import Comment, Request, RequestState
 from netpol_gen.prbot.git import Author
 from netpol_gen.prbot.marker import Proposal, proposal_in
 from netpol_gen.prbot.submission import Done, content_digest
-from tests.prbot.memory import Steps
-from tests.prbot.repos import FILES, environment
-from tests.prbot.test_git import snapshot
+from tests.prbot.memory import MemoryForge, Steps
+from tests.prbot.repos import FILES, THEN, clone, environment, seeded
+from tests.prbot.test_git import HOSTILE, snapshot
 from tests.prbot.test_remote import hook
 from tests.prbot.worlds import NEW, OTHER, SCOPE, World, memory_world
 
@@ -153,6 +153,71 @@ def test_two_scopes_do_not_meet(world):
     assert world.only().number == second.number
 
 
+# --- unusual repositories ---------------------------------------------------------------------------------------------
+
+
+def test_a_shallow_clone_as_ci_systems_make_it(tmp_path, world):
+    first = world.run(NEW)
+    for number in range(3):
+        world.person.write({"README.md": b"%d" % number})
+    for files, done in ((NEW, Done.UNCHANGED), (OTHER, Done.UPDATED), (OTHER, Done.UNCHANGED), ({}, Done.CLOSED)):
+        url = f"file://{world.upstream.path}"
+        world.bot = clone(url, tmp_path / done / str(len(files)), world.person.environment, "--depth=1")
+        outcome = world.run(files)
+        assert (outcome.done, outcome.number) == (done, first.number)
+
+
+def test_a_shallow_clone_stays_one_while_the_base_stays(tmp_path, world):
+    world.person.write({"README.md": b"2"})
+    url = f"file://{world.upstream.path}"
+    for number, files in enumerate((NEW, NEW, OTHER, {})):
+        world.bot = clone(url, tmp_path / str(number), world.person.environment, "--depth=1")
+        world.run(files)
+        assert world.remote().repository.shallow
+
+
+def test_a_linked_worktree(tmp_path, world):
+    world.bot.git("worktree", "add", "-q", "-b", "side", str(tmp_path / "side"))
+    side = replace(world.bot, path=tmp_path / "side")
+    before = snapshot(world.bot), snapshot(side)
+    world.bot = side
+    world.run(NEW)
+    world.run(OTHER)
+    world.quiet(OTHER)
+    world.bot = replace(side, path=tmp_path / "bot")
+    assert (snapshot(world.bot), snapshot(side)) == before
+
+
+def test_a_repository_with_sha256(tmp_path):
+    (tmp_path / "deep").mkdir()
+    env = environment(tmp_path / "home")
+    upstream, person = seeded(tmp_path / "deep", env, "--object-format=sha256")
+    bot = clone(f"file://{upstream.path}", tmp_path / "bot", env)
+    world = World(upstream, person, bot, MemoryForge(upstream))
+    assert len(world.run(NEW).commit) == 64
+    assert world.run(OTHER).done is Done.UPDATED
+    world.quiet(OTHER)
+    assert world.run({}).done is Done.CLOSED
+
+
+def test_names_bytes_and_modes_survive(world):
+    files = {
+        HOSTILE: bytes(range(256)),
+        "-rf": b"",
+        "k8s/run.sh": b"#!/bin/sh\r\n",
+        "k8s/shop/crlf.yaml": b"a: 1\r\nb: 2\r\n",
+        "README.md": None,
+    }
+    first = world.run(files)
+    expected = {**FILES, **files}
+    assert world.contents(first.branch) == {path: content for path, content in expected.items() if content is not None}
+    assert world.upstream.git("ls-tree", first.commit, "k8s/run.sh").startswith("100755 ")
+    world.quiet(files)
+    world.person_pushes(first.branch)
+    world.run(files)
+    assert "\x1b" not in world.comments(first.number)[0]
+
+
 # --- the base moves ---------------------------------------------------------------------------------------------------
 
 
@@ -214,14 +279,14 @@ def diverge_merge(world, branch):
     world.person.git("push", "-q", "origin", branch)
 
 
-def amended(*options: str, path: str = "", content: bytes = b""):
+def amended(*options: str, path: str = "", content: bytes = b"", **dates: str):
     def amend(world, branch):
         world.person.git("fetch", "-q", "origin", f"+refs/heads/{branch}:refs/heads/{branch}")
         world.person.git("switch", "-q", branch)
         if path:
             (world.person.path / path).write_bytes(content)
             world.person.git("add", path)
-        world.person.git("commit", "-q", "--amend", *options)
+        world.person.git("commit", "-q", "--amend", *options, **dates)
         world.person.git("push", "-qf", "origin", branch)
 
     return amend
@@ -264,6 +329,7 @@ DIVERGED = {
     "a commit on top": (diverge_on_top, "is not one of this proposal"),
     "the base merged in": (diverge_merge, "is a merge"),
     "amended": (amended("--no-edit", path="k8s/shop/add.yaml", content=b"mine"), "was amended"),
+    "amended at once": (amended("--no-edit", **THEN), "was amended"),
     "reworded": (amended("-m", "mine"), "is not one of this proposal"),
     "signed off": (amended("--no-edit", "--reset-author"), "was amended"),
     "a mode": (diverge_mode, "has other files than it says"),
@@ -372,6 +438,7 @@ def test_a_request_that_was_pointed_elsewhere_is_left(world):
     outcome = world.run(OTHER)
     assert (outcome.done, outcome.commit) == (Done.HELD, first.commit)
     assert "it goes to release now" in world.comments(first.number)[0]
+    assert "reset" not in world.comments(first.number)[0]
     world.quiet(OTHER)
 
 

@@ -232,6 +232,7 @@ def test_a_commit_outside_a_shallow_clone_knows_its_parent(upstream, person, sha
     remote.fetch_commit(history[2])
     assert remote.repository.changed(history[2], made) == ("a",)
     assert remote.repository.shallow
+    assert not remote.repository.has(history[1]), "nothing that was not asked for"
 
 
 def test_pushing_from_a_shallow_clone_whose_base_has_moved(upstream, person, shallow, history):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import shutil
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,8 +17,9 @@ from netpol_gen.prbot.process import Login
 from netpol_gen.prbot.remote import Remote
 from netpol_gen.prbot.submission import Outcome, Submission, content_digest
 from tests.prbot.memory import MemoryForge, SteppedForge, Steps, stepped
-from tests.prbot.repos import BOT, Place, clone, seeded
+from tests.prbot.repos import BOT, Place, clone, environment, seeded
 
+_SCRATCH = tempfile.TemporaryDirectory()
 SCOPE = hashlib.sha256(b"main\0prod").hexdigest()
 NEW = {
     "k8s/shop/cart.yaml": b"kind: NetworkPolicy\nspec:\n  podSelector: {app: cart}\n",
@@ -111,7 +115,28 @@ class World:
         self.upstream.git("update-ref", "-d", f"refs/heads/{branch}")
 
 
+@functools.cache
+def _template(directory: Path) -> Path:
+    """Upstream, person and bot, made once per session: a test gets copies."""
+    made = directory / "template"
+    made.mkdir()
+    upstream, _ = seeded(made, environment(directory / "home"))
+    clone(f"file://{upstream.path}", made / "bot", environment(directory / "home"))
+    return made
+
+
 def memory_world(directory: Path, env: Mapping[str, str]) -> World:
-    upstream, person = seeded(directory, env)
-    bot = clone(f"file://{upstream.path}", directory / "bot", env)
+    upstream, person, bot = places(directory, env)
     return World(upstream, person, bot, MemoryForge(upstream))
+
+
+def places(directory: Path, env: Mapping[str, str]) -> list[Place]:
+    """A bare repository with FILES on main, a person's clone of it and the bot's."""
+    template = _template(Path(_SCRATCH.name))
+    for name in ("upstream.git", "person", "bot"):
+        shutil.copytree(template / name, directory / name, symlinks=True)
+    for name in ("person", "bot"):
+        config = directory / name / ".git/config"
+        config.write_text(config.read_text().replace(str(template), str(directory)))
+        Place(directory / name, env).git("update-index", "-q", "--refresh")
+    return [Place(directory / name, env) for name in ("upstream.git", "person", "bot")]
