@@ -47,7 +47,7 @@ LAYERS: tuple[Layer, ...] = (
     ),
     layer(
         "knowing",
-        "accept edges evidence store resolve parties direction identity inventory profiles",
+        "accept behind codes edges evidence store lines resolve parties direction identity inventory profiles smallest",
         "ground reading",
         "numpy pandas pyarrow msgspec yaml",
     ),
