@@ -14,7 +14,7 @@ from typing import Protocol
 
 import numpy as np
 
-from netpol_gen.codes import numbered, within
+from netpol_gen.codes import within
 from netpol_gen.model import DirectionEvidence
 
 EPHEMERAL_FROM = 32768
@@ -59,8 +59,7 @@ def orient(rows: Rows, said: np.ndarray, listening: np.ndarray) -> Oriented:
     at = np.flatnonzero(said == UNDECIDED)
     if not len(at):
         return Oriented(all_flip, all_rank)
-    others = np.flatnonzero(said != UNDECIDED)
-    known, proven = _shown(rows, others, listening)
+    known, proven = _shown(rows, np.flatnonzero(said != UNDECIDED), listening)
     src, dst, protocol = rows.src[at], rows.dst[at], rows.protocol[at]
     src_port, dst_port = rows.src_port[at], rows.dst_port[at]
     at_dst, at_src = port_key(dst, protocol, dst_port), port_key(src, protocol, src_port)
@@ -93,8 +92,6 @@ def orient(rows: Rows, said: np.ndarray, listening: np.ndarray) -> Oriented:
 def _shown(rows: Rows, at: np.ndarray, listening: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Of decided rows: keys of who calls whom, and of the ports that are listened on. Both ascending."""
     src, dst, protocol, port = rows.src[at], rows.dst[at], rows.protocol[at], rows.dst_port[at]
-    example, _ = numbered(src, dst, protocol, port & 0xFFFF)
-    src, dst, protocol, port = src[example], dst[example], protocol[example], port[example]
     known = np.unique(_pair_keys(src, dst, protocol, port))
     return known, np.unique(np.concatenate([listening, port_key(dst, protocol, port)]))
 
@@ -114,18 +111,15 @@ def _pair_keys(client: np.ndarray, server: np.ndarray, protocol: np.ndarray, por
 
 
 def _votes(open_: np.ndarray, at_dst: np.ndarray, at_src: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For each row, how many different remote ports were seen at its destination's and at its source's port."""
-    ends = np.concatenate([at_dst[open_], at_src[open_]])
-    others = np.concatenate([at_src[open_], at_dst[open_]])
-    example, _ = numbered(ends, others)
-    keys, counts = np.unique(ends[example], return_counts=True)
-
-    def look_up(wanted: np.ndarray) -> np.ndarray:
-        position = np.searchsorted(keys, wanted).clip(max=len(keys) - 1)
-        found: np.ndarray = np.where(keys[position] == wanted, counts[position], 0)
-        return found
-
-    return look_up(at_dst), look_up(at_src)
+    """For each open row, how many different remote ports were seen at its destination's and at its source's port."""
+    rows = np.flatnonzero(open_)
+    ports, number = np.unique(np.concatenate([at_dst[rows], at_src[rows]]), return_inverse=True)
+    dst, src = number[: len(rows)], number[len(rows) :]
+    distinct = np.unique(np.concatenate([dst * len(ports) + src, src * len(ports) + dst]))
+    counts = np.bincount(distinct // len(ports), minlength=len(ports))
+    votes_dst, votes_src = np.zeros(len(open_), dtype=np.int64), np.zeros(len(open_), dtype=np.int64)
+    votes_dst[rows], votes_src[rows] = counts[dst], counts[src]
+    return votes_dst, votes_src
 
 
 def _lower(server: np.ndarray, client: np.ndarray) -> np.ndarray:
