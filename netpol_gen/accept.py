@@ -31,18 +31,15 @@ _CLOSED = int(Signal.RESET | Signal.UNREACHABLE)
 _CALLED = int(Signal.SYN | Signal.CLIENT_DATA | Signal.L7 | Signal.POLICY_VERDICT | Signal.SAMPLED)
 
 
-def judge_groups(groups: Sequence[Group], inventory: Inventory, config: Config) -> Verdicts:
-    """For every group the reason to set it aside, or `None` to accept it."""
-    # Edges by number: hashing one costs more than all that is asked of it.
-    numbers: dict[Edge, int] = {}
-    edge_of = [numbers.setdefault(group.edge, len(numbers)) for group in groups]
+def judge_groups(groups: Sequence[Group], edge_of: Sequence[int], inventory: Inventory, config: Config) -> Verdicts:
+    """For every group the reason to set it aside, or `None` to accept it. `edge_of` numbers their edges from 0 on."""
     # In audit mode the policy engine of one end says AUDIT once; the other end's engine and the datapath forward what
     # follows. That is no second opinion: enforced, the connection would be denied.
     audited = set[int]()
     if ObservedVerdict.AUDIT not in config.accept:
         audited = _numbers(groups, edge_of, ObservedVerdict.AUDIT)
     reasons = [_by_verdict(group, n in audited, config) for group, n in zip(groups, edge_of, strict=True)]
-    signals = [0] * len(numbers)
+    signals = [0] * (max(edge_of, default=-1) + 1)
     for group, n in zip(groups, edge_of, strict=True):
         signals[n] |= int(group.evidence.signals)
     denied = _numbers(groups, edge_of, ObservedVerdict.DROPPED)

@@ -10,14 +10,12 @@ decided is recorded, weak answers are marked, and where nothing decides the row 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 
+from netpol_gen.codes import within
 from netpol_gen.model import DirectionEvidence
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 EPHEMERAL_FROM = 32768
 """Linux hands out client ports from here (`net.ipv4.ip_local_port_range`)."""
@@ -26,8 +24,8 @@ _VOTES = 3
 """A port with so many distinct peers, and at least twice as many as the other end, is a server's."""
 
 _EVIDENCE = tuple(DirectionEvidence)
-_RANK = {str(evidence): rank for rank, evidence in enumerate(_EVIDENCE)}
-UNDECIDED = _RANK[DirectionEvidence.NONE]
+RANK = {str(evidence): rank for rank, evidence in enumerate(_EVIDENCE)}
+UNDECIDED = RANK[DirectionEvidence.NONE]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,42 +36,48 @@ class Oriented:
     rank: np.ndarray
 
 
-def orient(rows: pd.DataFrame, listening: np.ndarray) -> Oriented:
+class Rows(Protocol):
+    """What is to be known of rows (int64): codes of both parties and of the protocol, and ports, -1 for none."""
+
+    src: np.ndarray
+    dst: np.ndarray
+    protocol: np.ndarray
+    src_port: np.ndarray
+    dst_port: np.ndarray
+
+
+def orient(rows: Rows, said: np.ndarray, listening: np.ndarray) -> Oriented:
     """Decide every row.
 
     Args:
-        rows: columns `src`, `dst` (int64 party codes), `protocol` (int64 code), `src_port`, `dst_port` (int64, -1 for
-            none), `direction` (text or null).
+        rows: the rows.
+        said: rank of what the source said of each row's direction, `UNDECIDED` for nothing.
         listening: int64 `port_key`s of ports that parties are known to listen on (declared or proven).
 
     """
-    rank = rows["direction"].map(_RANK).fillna(UNDECIDED).to_numpy(np.int64).copy()
-    flip = np.zeros(len(rows), dtype=bool)
-    open_ = rank == UNDECIDED
-    if not open_.any():
-        return Oriented(flip, rank)
-    src, dst = rows["src"].to_numpy(), rows["dst"].to_numpy()
-    protocol = rows["protocol"].to_numpy()
-    src_port, dst_port = rows["src_port"].to_numpy(), rows["dst_port"].to_numpy()
+    all_rank, all_flip = said.copy(), np.zeros(len(said), dtype=bool)
+    at = np.flatnonzero(said == UNDECIDED)
+    if not len(at):
+        return Oriented(all_flip, all_rank)
+    known, proven = _shown(rows, np.flatnonzero(said != UNDECIDED), listening)
+    src, dst, protocol = rows.src[at], rows.dst[at], rows.protocol[at]
+    src_port, dst_port = rows.src_port[at], rows.dst_port[at]
     at_dst, at_src = port_key(dst, protocol, dst_port), port_key(src, protocol, src_port)
+    rank, flip = np.full(len(at), UNDECIDED, dtype=np.int64), np.zeros(len(at), dtype=bool)
 
     def settle(forward: np.ndarray, backward: np.ndarray, evidence: DirectionEvidence) -> None:
         """Where exactly one of the two holds, it decides."""
-        nonlocal open_
+        open_ = rank == UNDECIDED
         forward, backward = forward & (dst_port >= 0), backward & (src_port >= 0)
         ahead, back = open_ & forward & ~backward, open_ & backward & ~forward
         flip[back] = True
-        rank[ahead | back] = _RANK[evidence]
-        open_ = rank == UNDECIDED
+        rank[ahead | back] = RANK[evidence]
 
-    decided = ~open_
     pairs = _pair_keys(src, dst, protocol, dst_port)
     reverse = _pair_keys(dst, src, protocol, src_port)
-    known = np.unique(pairs[decided])
-    settle(np.isin(pairs, known), np.isin(reverse, known), DirectionEvidence.PAIR)
-    proven = np.unique(np.concatenate([listening, at_dst[decided]]))
-    settle(np.isin(at_dst, proven), np.isin(at_src, proven), DirectionEvidence.LISTENING)
-    if open_.any():
+    settle(within(pairs, known), within(reverse, known), DirectionEvidence.PAIR)
+    settle(within(at_dst, proven), within(at_src, proven), DirectionEvidence.LISTENING)
+    if (open_ := rank == UNDECIDED).any():
         votes_dst, votes_src = _votes(open_, at_dst, at_src)
         settle(
             (votes_dst >= _VOTES) & (votes_dst >= 2 * votes_src),
@@ -81,7 +85,15 @@ def orient(rows: pd.DataFrame, listening: np.ndarray) -> Oriented:
             DirectionEvidence.VOTE,
         )
     settle(_lower(dst_port, src_port), _lower(src_port, dst_port), DirectionEvidence.PORT_ORDER)
-    return Oriented(flip, rank)
+    all_rank[at], all_flip[at] = rank, flip
+    return Oriented(all_flip, all_rank)
+
+
+def _shown(rows: Rows, at: np.ndarray, listening: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of decided rows: keys of who calls whom, and of the ports that are listened on. Both ascending."""
+    src, dst, protocol, port = rows.src[at], rows.dst[at], rows.protocol[at], rows.dst_port[at]
+    known = np.unique(_pair_keys(src, dst, protocol, port))
+    return known, np.unique(np.concatenate([listening, port_key(dst, protocol, port)]))
 
 
 def port_key(party: np.ndarray, protocol: np.ndarray, port: np.ndarray) -> np.ndarray:
@@ -99,18 +111,15 @@ def _pair_keys(client: np.ndarray, server: np.ndarray, protocol: np.ndarray, por
 
 
 def _votes(open_: np.ndarray, at_dst: np.ndarray, at_src: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For each row, how many different remote ports were seen at its destination's and at its source's port."""
-    ends = np.concatenate([at_dst[open_], at_src[open_]])
-    others = np.concatenate([at_src[open_], at_dst[open_]])
-    distinct = np.unique(np.stack([ends, others], axis=1), axis=0)
-    keys, counts = np.unique(distinct[:, 0], return_counts=True)
-
-    def look_up(wanted: np.ndarray) -> np.ndarray:
-        position = np.searchsorted(keys, wanted).clip(max=len(keys) - 1)
-        found: np.ndarray = np.where(keys[position] == wanted, counts[position], 0)
-        return found
-
-    return look_up(at_dst), look_up(at_src)
+    """For each open row, how many different remote ports were seen at its destination's and at its source's port."""
+    rows = np.flatnonzero(open_)
+    ports, number = np.unique(np.concatenate([at_dst[rows], at_src[rows]]), return_inverse=True)
+    dst, src = number[: len(rows)], number[len(rows) :]
+    distinct = np.unique(np.concatenate([dst * len(ports) + src, src * len(ports) + dst]))
+    counts = np.bincount(distinct // len(ports), minlength=len(ports))
+    votes_dst, votes_src = np.zeros(len(open_), dtype=np.int64), np.zeros(len(open_), dtype=np.int64)
+    votes_dst[rows], votes_src[rows] = counts[dst], counts[src]
+    return votes_dst, votes_src
 
 
 def _lower(server: np.ndarray, client: np.ndarray) -> np.ndarray:

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from netpol_gen.accept import Verdicts, judge_groups
+from netpol_gen.codes import numbers, picked
 from netpol_gen.config import Config
 from netpol_gen.evidence import Folded, fold
 from netpol_gen.flowtable import Flows, Ledger, Reason
 from netpol_gen.inventory import Inventory
+from netpol_gen.lines import REASON_CODE, reason_at
 from netpol_gen.model import UNKNOWN_TIME, Edge, Evidence, ObservedVerdict, Party, Signal, Workload
-from netpol_gen.resolve import reason_at, resolve
+from netpol_gen.resolve import resolve
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -131,34 +133,35 @@ def find_edges(flows: Flows, inventory: Inventory, config: Config | None = None)
     config = config or Config()
     resolved = resolve(flows, inventory, config)
     folded = fold(resolved, flows.table)
-    reasons = judge_groups(folded.groups, resolved.inventory, config)
+    reasons = judge_groups(folded.groups, folded.edge_of, resolved.inventory, config)
     ledger = Ledger()
     ledger.merge(flows.ledger)
     _settle(ledger, flows, resolved, folded, reasons)
     ledger.close()
-    seen = [
+    # Groups come in the order of edges and verdicts.
+    seen = tuple(
         Observation(g.edge, g.verdict, g.evidence, reason) for g, reason in zip(folded.groups, reasons, strict=True)
-    ]
-    seen.sort(key=lambda o: (o.edge.key, o.verdict))
-    return Edges(tuple(seen), ledger, resolved.inventory, flows.sources, flows.notes)
+    )
+    return Edges(seen, ledger, resolved.inventory, flows.sources, flows.notes)
 
 
 def _settle(ledger: Ledger, flows: Flows, resolved: Resolved, folded: Folded, reasons: Verdicts) -> None:
     """Put the records of every table row into one bucket: that of its best line."""
-    codes = {reason: i for i, reason in enumerate(Reason)}
-    of_group = np.array([-1 if r is None else codes[r] for r in reasons], dtype=np.int64)
-    of_line = resolved.rows["reason"].to_numpy().copy()
+    of_group = np.array([-1 if r is None else REASON_CODE[r] for r in reasons], dtype=np.int64)
+    of_line = resolved.lines.reason.copy()
     grouped = folded.group_of_line >= 0
-    if grouped.any():
-        of_line[grouped] = of_group[folded.group_of_line[grouped]]
-    best = np.full(flows.table.num_rows, len(codes), dtype=np.int64)
-    np.minimum.at(best, resolved.rows["row"].to_numpy(), of_line)
-    counts = {c: flows.table.column(c).to_numpy(zero_copy_only=False) for c in ("flows", "records", "replies")}
+    of_line[grouped] = of_group[folded.group_of_line[grouped]]
+    best = np.full(flows.table.num_rows, len(REASON_CODE), dtype=np.int64)
+    np.minimum.at(best, resolved.lines.row, of_line)
+    taken = best < 0
+    connections, records, replies = (numbers(flows.table.column(c)) for c in ("flows", "records", "replies"))
+    # Row by row, as `Ledger.settle` counts it, so that no row makes up for another.
+    used = np.minimum(connections, records - replies)[taken].sum()
+    ledger.settle(flows=int(used), records=int(records[taken].sum()), replies=int(replies[taken].sum()))
     samples = flows.table.column("sample")
-    for row in np.flatnonzero(best < 0).tolist():
-        ledger.settle(**{c: int(v[row]) for c, v in counts.items()})
-    for row in np.flatnonzero(best >= 0).tolist():
-        ledger.aside(reason_at(int(best[row])), int(counts["records"][row]), samples[row].as_py() or "")
+    for code in np.unique(best[~taken]).tolist():
+        rows = np.flatnonzero(best == code)
+        ledger.aside_all(reason_at(code), int(records[rows].sum()), picked(samples, rows))
 
 
 def join(a: Evidence, b: Evidence) -> Evidence:

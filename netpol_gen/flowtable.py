@@ -178,6 +178,12 @@ class Ledger:
         if place:
             self._keep(reason, (place,))
 
+    def aside_all(self, reason: Reason, count: int, places: Iterable[str | None]) -> None:
+        """Set `count` records aside that were met at these places."""
+        self.aside(reason, count)
+        if told := [place for place in places if place]:
+            self._keep(reason, told)
+
     def lose(self, node: str, hour: int, stage: str, events: int) -> None:
         """Note a loss marker's content (the marker itself is a record: `aside(Reason.LOST_EVENTS)`)."""
         key = (node, hour, stage)

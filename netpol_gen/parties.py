@@ -5,10 +5,11 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
-import pandas as pd
 
+from netpol_gen.codes import numbered
 from netpol_gen.direction import port_key
 from netpol_gen.identity import Facts
 from netpol_gen.inventory import Inventory
@@ -19,13 +20,17 @@ from netpol_gen.sets import AddressSet
 
 END = ("ip", "namespace", "pod", "labels", "workload", "entities", "uid")
 """What a flow table says of an end: the names of its columns without `src_` or `dst_`."""
-_ENTITIES = END.index("entities")
 PROTOCOLS = tuple(Protocol)
+_PROTOCOL = {protocol: code for code, protocol in enumerate(PROTOCOLS)}
 _PRIVATE = AddressSet.of(
     *map(ipaddress.ip_network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7"))
 )
 AMBIGUOUS = -2
 """Party code of an address whose holder cannot be told."""
+
+
+NOBODY, WORKLOAD, VIP = -1, 0, 1
+KIND = {kind: number for number, kind in enumerate(ExternalKind, VIP + 1)}
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -35,6 +40,19 @@ class Vip:
     address: str
 
 
+@dataclass(frozen=True, slots=True)
+class Times:
+    """The first and last time of each row (int64, nanoseconds), and how close to a hand-over is too close."""
+
+    first: np.ndarray
+    last: np.ndarray
+    guard: int
+
+    def of(self, rows: np.ndarray) -> Times:
+        """Those of some rows."""
+        return Times(self.first[rows], self.last[rows], self.guard)
+
+
 class Book:
     """Parties by code, and the ways from an end to its party."""
 
@@ -42,6 +60,7 @@ class Book:
         self.inventory = inventory
         self.timeline = timeline
         self.parties: list[Party | Vip] = []
+        self._kinds: list[int] = []
         self._codes: dict[Party | Vip, int] = {}
         self._pod_party = np.array([self.code(self.party_of(pod)) for pod in inventory.pods], dtype=np.int64)
         self._pod_index = {_pod_key(pod): i for i, pod in enumerate(inventory.pods)}
@@ -54,7 +73,12 @@ class Book:
         if party not in self._codes:
             self._codes[party] = len(self.parties)
             self.parties.append(party)
+            self._kinds.append(_kind(party))
         return self._codes[party]
+
+    def kinds(self) -> np.ndarray:
+        """What each party is: `WORKLOAD`, `VIP`, or one of `KIND`. One more at the end, for codes that are none."""
+        return np.array([*self._kinds, NOBODY], dtype=np.int8)
 
     def pod_index(self, pod: Pod | None) -> int:
         """Index into the inventory's pods, -1 for none."""
@@ -94,41 +118,47 @@ class Book:
         return str(node.addresses[0])
 
     def at(
-        self, ends: Sequence[tuple[str, ...]], at: np.ndarray, static: np.ndarray, frame: pd.DataFrame, guard: int
+        self, addresses: Sequence[str], outside: np.ndarray, which: np.ndarray, static: np.ndarray, times: Times
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Party code (`AMBIGUOUS`: the address changed hands too close to the flow) and pod index per row."""
-        out, pods = static.copy(), np.full(len(static), -1, dtype=np.int64)
-        todo = np.flatnonzero(static < 0)
+        """Party code (`AMBIGUOUS`: the address changed hands too close to the flow) and pod index per row.
+
+        `which` is the end of each row. By end: its address, whether the source says that it is outside, and `static`.
+        """
+        out, pods = static[which], np.full(len(which), -1, dtype=np.int64)
+        todo = np.flatnonzero(out < 0)
         if len(todo):
-            addresses = np.array([end[0] for end in ends], dtype=object)[at[todo]]
-            out[todo], pods[todo] = self.by_address(addresses, frame.iloc[todo], guard)
-            outside = np.array(["world" in end[_ENTITIES] for end in ends], dtype=bool)[at[todo]]
-            out[todo] = np.where(outside, out[todo], self._unless_private(out[todo]))
+            asked = which[todo]
+            found, pods[todo] = self.by_address(addresses, asked, times.of(todo))
+            out[todo] = np.where(outside[asked], found, self._unless_private(found))
         return out, pods
 
     def _unless_private(self, codes: np.ndarray) -> np.ndarray:
         """The world at a private address is nobody known, where neither the source nor any pod range says more."""
-        out = codes.copy()
-        for code in np.unique(codes[codes >= 0]).tolist():
+        there = codes >= 0
+        other = np.arange(len(self.parties))
+        for code in codes[there][numbered(codes[there])[0]].tolist():
             party = self.parties[code]
             if isinstance(party, External) and party.kind is ExternalKind.WORLD:
                 address, ranges = ipaddress.ip_address(party.address), self.inventory.pod_ranges
                 if address in _PRIVATE and not (ranges.v4 if address.version == 4 else ranges.v6):
-                    out[codes == code] = self.code(External(ExternalKind.UNKNOWN, party.address))
+                    other[code] = self.code(External(ExternalKind.UNKNOWN, party.address))
+        out = codes.copy()
+        out[there] = other[codes[there]]
         return out
 
-    def by_address(self, addresses: np.ndarray, frame: pd.DataFrame, guard: int) -> tuple[np.ndarray, np.ndarray]:
-        """Owners of addresses over each row's whole time span: party code and pod index."""
-        first, last = frame["first_seen"].to_numpy(), frame["last_seen"].to_numpy()
-        owner = self.timeline.owners_between(addresses, first, last, guard)
+    def by_address(self, addresses: Sequence[str], which: np.ndarray, times: Times) -> tuple[np.ndarray, np.ndarray]:
+        """Owners of `addresses[which]` over each row's whole time span: party code and pod index."""
+        owner = self.timeline.owners_of(addresses, which, times.first, times.last, times.guard).astype(np.int64)
         out = np.full(len(owner), AMBIGUOUS, dtype=np.int64)
         pods = owner >= 0
         out[pods] = self._pod_party[owner[pods]]
-        for value in (Owner.UNKNOWN_INSIDE, Owner.NODE, Owner.VIP, Owner.OUTSIDE):
-            mask = owner == int(value)
-            text, inverse = np.unique(addresses[mask].astype(str), return_inverse=True)
-            made = np.array([self.code(self._address_party(Owner(value), a)) for a in text], dtype=np.int64)
-            out[mask] = made[inverse]
+        others = np.flatnonzero((owner < 0) & (owner != int(Owner.AMBIGUOUS)))
+        example, number = numbered(owner[others], which[others])
+        made = [
+            self.code(self._address_party(Owner(value), addresses[at]))
+            for value, at in zip(owner[others][example].tolist(), which[others][example].tolist(), strict=True)
+        ]
+        out[others] = np.array(made, dtype=np.int64)[number]
         return out, np.where(pods, owner, -1)
 
     def _address_party(self, owner: Owner, address: str) -> Party | Vip:
@@ -145,23 +175,27 @@ class Book:
             case _:
                 return External(ExternalKind.UNKNOWN, address)
 
+    @cached_property
     def listening(self) -> np.ndarray:
-        """Keys of the ports that parties declare or that Services lead to."""
+        """Keys of the ports that parties declare or that Services lead to, ascending."""
         keys: set[tuple[int, int, int]] = set()
-        for pod in self.inventory.pods:
-            owner = self.code(self.party_of(pod))
-            keys |= {(owner, PROTOCOLS.index(p.protocol), p.number) for p in pod.ports}
+        for owner, pod in zip(self._pod_party.tolist(), self.inventory.pods, strict=True):
+            keys |= {(owner, _PROTOCOL[p.protocol], p.number) for p in pod.ports}
         for service in self.inventory.services:
             for address in (*service.cluster_ips, *service.external_ips):
                 vip = self.code(Vip(str(address)))
-                keys |= {(vip, PROTOCOLS.index(p.protocol), p.port) for p in service.ports}
+                keys |= {(vip, _PROTOCOL[p.protocol], p.port) for p in service.ports}
         for backend in self.inventory.backends:
             namespace, _, name = backend.pod.partition("/")
             target = self.inventory.pod(namespace, name) if backend.pod else None
             if target is not None:
-                keys.add((self.code(self.party_of(target)), PROTOCOLS.index(backend.protocol), backend.port))
+                keys.add((self.code(self.party_of(target)), _PROTOCOL[backend.protocol], backend.port))
         table = np.array(sorted(keys), dtype=np.int64).reshape(-1, 3)
         return port_key(table[:, 0], table[:, 1], table[:, 2])
+
+
+def _kind(party: Party | Vip) -> int:
+    return KIND[party.kind] if isinstance(party, External) else VIP if isinstance(party, Vip) else WORKLOAD
 
 
 def _pod_key(pod: Pod) -> tuple[str, str, str, int]:

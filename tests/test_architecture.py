@@ -41,13 +41,13 @@ LAYERS: tuple[Layer, ...] = (
     layer("ground", "errors model sets selectors policy config tiers labels", "", "numpy"),
     layer(
         "reading",
-        "readers flowtable flowio manifests",
+        "readers flowtable flowio manifests codes",
         "ground",
         "numpy pandas pyarrow msgspec isal zstandard duckdb yaml",
     ),
     layer(
         "knowing",
-        "accept edges evidence store owners resolve parties direction identity inventory profiles",
+        "accept behind edges evidence store owners lines resolve parties direction identity inventory profiles smallest",
         "ground reading",
         "numpy pandas pyarrow msgspec yaml",
     ),

@@ -86,6 +86,8 @@ class Inventory:
         known = {(pod.namespace, pod.name) for pod in self.pods if not pod.template}
         new = {pod_key(p): replace(p, observed=True) for p in pods if (p.namespace, p.name) not in known}
         named = {**{n.name: n for n in namespaces}, **self.namespaces}
+        if not new and len(named) == len(self.namespaces):
+            return self
         return replace(
             self,
             pods=tuple(sorted((*self.pods, *(new[k] for k in sorted(new))), key=pod_key)),

@@ -14,7 +14,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -26,6 +26,9 @@ from netpol_gen.readers.aws_fields import DEFAULT, Kind, Layout
 from netpol_gen.readers.aws_text import Text, schema
 from netpol_gen.readers.aws_words import explain
 from netpol_gen.readers.files import Input, Stream
+
+if TYPE_CHECKING:
+    import pyarrow.parquet as pq
 
 NAME = "aws-vpc"
 SOURCE = vpc_table.Source(NAME, str(DirectionEvidence.SYN), "REJECT", "SKIPDATA")
@@ -96,9 +99,13 @@ def read(items: Sequence[Input], options: vpc.Options) -> Flows:
         queries = [
             aws_sql.records(layout, offered.relation(layout, group), options.window) for layout, group in groups.items()
         ]
-        result = engine.query(vpc.fold_sql(vpc.union(queries), aws_sql.MEANING)) if queries else iter(())
-        layouts = {plan.layout for plan in plans}
+        records, layouts = vpc.union(queries), {plan.layout for plan in plans}
+        # Files can be read twice, lines are a stream.
+        once = any(layout.kind is not Kind.PARQUET for layout in groups)
+        result = engine.query(vpc.fold_sql(records, aws_sql.MEANING, places=once)) if queries else iter(())
         table = vpc_table.gather(result, SOURCE, names, account, lambda text: explain(text, layouts))
+        if account.unplaced and not once:
+            vpc_table.place(engine.query(vpc.places_sql(records)), account)
     return vpc_table.finish(table, account, SOURCE, names, _notes(plans))
 
 
@@ -121,13 +128,13 @@ def _plan(
     if not item.head.strip():
         return None
     if item.head.startswith(_PARQUET):
-        found = _columns(item.head, item.path)
-        if found is None:
+        told = known.told(item)
+        if told is None:
             account.met(number, 1)
             spot = vpc_table.Spot(number << vpc.PLACE_BITS | 1, "damaged Parquet file")
             account.aside(Reason.MALFORMED, 1, [spot])
             return None
-        layout, rows = known.of(found[0]), found[1]
+        layout, rows = told
     else:
         layout = _layout(item.head, order)
         if layout is None and _wraps(item.head):
@@ -164,19 +171,6 @@ def _wraps(head: bytes) -> bool:
     )
 
 
-def _columns(head: bytes, name: str) -> tuple[tuple[tuple[str, str], ...], int] | None:
-    """Names and types of a Parquet file's columns, and how many rows there are; None where it cannot be read."""
-    import pyarrow as pa  # noqa: PLC0415 - half a second that other sources need not pay
-    import pyarrow.parquet as pq  # noqa: PLC0415
-
-    try:
-        facts = pq.read_metadata(name if Path(name).is_file() else io.BytesIO(head))
-        schema = facts.schema.to_arrow_schema()
-    except (pa.ArrowException, OSError):
-        return None
-    return tuple((column.name, str(column.type)) for column in schema), facts.num_rows
-
-
 _SIMPLE = re.compile(
     r"u?int\d+|float|double|(?:large_)?(?:string|binary)|decimal.*|timestamp.*|dictionary<values=string.*|null"
 )
@@ -186,17 +180,31 @@ _SIMPLE = re.compile(
 class _Layouts:
     """Layouts of Parquet files by their columns: a thousand files of one flow log have the same."""
 
-    known: dict[tuple[tuple[str, str], ...], Layout | None] = field(default_factory=dict)
+    known: list[tuple[pq.ParquetSchema, Layout | None]] = field(default_factory=list)
 
-    def of(self, columns: tuple[tuple[str, str], ...]) -> Layout | None:
-        """The layout of a file with these columns (name and Arrow type)."""
-        if columns not in self.known:
-            self.known[columns] = self._made(columns)
-        return self.known[columns]
+    def told(self, item: Input) -> tuple[Layout | None, int] | None:
+        """The layout of a file and how many rows it has, by its footer; None where that cannot be read."""
+        import pyarrow as pa  # noqa: PLC0415 - half a second that other sources need not pay
+        import pyarrow.parquet as pq  # noqa: PLC0415
+
+        try:
+            facts = pq.read_metadata(item.path if Path(item.path).is_file() else io.BytesIO(item.head))
+            return self._of(facts.schema), facts.num_rows
+        except (pa.ArrowException, OSError):
+            return None
+
+    def _of(self, columns: pq.ParquetSchema) -> Layout | None:
+        for old, layout in self.known:
+            if old.equals(columns):
+                return layout
+        self.known.append((columns, self._made(columns)))
+        return self.known[-1][1]
 
     @staticmethod
-    def _made(columns: tuple[tuple[str, str], ...]) -> Layout | None:
-        kinds = {name: kind for name, kind in columns if aws_fields.canonical(name) and _SIMPLE.fullmatch(kind)}
+    def _made(columns: pq.ParquetSchema) -> Layout | None:
+        # A name that is there twice has the type of the last, as in a mapping.
+        fields = {column.name: str(column.type) for column in columns.to_arrow_schema()}
+        kinds = {name: kind for name, kind in fields.items() if aws_fields.canonical(name) and _SIMPLE.fullmatch(kind)}
         found = aws_fields.of_objects([kinds])
         if found is None:
             return None

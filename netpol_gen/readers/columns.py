@@ -1,4 +1,4 @@
-"""Arrow columns from Python lists, through buffers made at their final size.
+"""Arrow columns from Python lists and from numpy, through buffers made at their final size.
 
 `pyarrow.array` would do, but its first call on a list imports pandas (half a second and 45 MB that a run may not need
 otherwise), casts to timestamps load Arrow's compute kernels (40 MB), and its builders grow by doubling and copying.
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _LIMIT = 1 << 31
 """Offsets of Arrow's `string` are 32 bits."""
+_WIDE = 1 << 62
 
 
 def column(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
@@ -39,6 +40,49 @@ def column(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
     width = np.int32 if pa.types.is_int32(kind) else np.int64
     numbers = np.array([0 if value is None else value for value in values], dtype=width)
     return pa.Array.from_buffers(kind, len(values), [known, _buffer(numbers, width)])
+
+
+def array(values: np.ndarray, kind: pa.DataType, missing: np.ndarray | None = None) -> pa.Array:
+    """Integers or timestamps from numpy, null where `missing`."""
+    import pyarrow as pa  # noqa: PLC0415
+
+    there = None
+    if missing is not None and missing.any():
+        there = pa.py_buffer(np.packbits(~missing, bitorder="little").tobytes())
+    width = np.int32 if pa.types.is_int32(kind) else np.int64
+    return pa.Array.from_buffers(kind, len(values), [there, _buffer(values, width)])
+
+
+def chosen(texts: Sequence[str | None], codes: np.ndarray) -> pa.Array:
+    """Texts by number."""
+    import pyarrow as pa  # noqa: PLC0415
+
+    return column(texts, pa.string()).take(array(codes, pa.int32()))
+
+
+def sequence(*keys: np.ndarray) -> tuple[np.ndarray, bool]:
+    """The order of rows by integers, the first of them most significant, and whether no two rows are the same.
+
+    Several of small range are one number, so that there are fewer to sort by.
+    """
+    packed: list[np.ndarray] = []
+    size = _WIDE
+    for key in keys:
+        low, high = (int(key.min()), int(key.max())) if len(key) else (0, 0)
+        span = high - low + 1
+        values = key - low if span < _WIDE else key
+        if size * span < _WIDE:
+            packed[-1] = packed[-1] * span + values
+            size *= span
+        else:
+            packed.append(values)
+            size = min(span, _WIDE)
+    order = np.lexsort(packed[::-1])
+    same = np.ones(max(len(order) - 1, 0), dtype=bool)
+    for key in packed:
+        found = key[order]
+        same &= found[1:] == found[:-1]
+    return order, not same.any()
 
 
 def _known(values: Sequence[Any]) -> pa.Buffer | None:

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from netpol_gen.codes import Texts, known, numbers, plain, texts
 from netpol_gen.errors import InvariantError, printable
 from netpol_gen.flowtable import Flows, Ledger, Reason, schema
+from netpol_gen.readers.columns import array, chosen, column, sequence
 from netpol_gen.readers.rows import MAX_PLACES
-from netpol_gen.readers.vpc import PLACE_BITS, REASONS, VERDICTS
+from netpol_gen.readers.vpc import NS, PLACE_BITS, REASONS, VERDICTS
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -42,6 +44,8 @@ class Account:
     set_aside: dict[Reason, int] = field(default_factory=dict)
     losses: dict[tuple[str, int, str], int] = field(default_factory=dict)
     files: dict[int, int] = field(default_factory=dict)
+    unplaced: set[Reason] = field(default_factory=set)
+    """Reasons whose places the engine was not asked for yet."""
     _spots: dict[Reason, list[Spot]] = field(default_factory=dict)
 
     def met(self, file: int, count: int) -> None:
@@ -94,17 +98,23 @@ def gather(
 
     kept = []
     for batch in batches:
-        marks = batch.column("y").to_numpy()
-        rows = marks >= 0
+        rows = plain(batch.column("y")) >= 0
         if not rows.all():
-            _set_aside(batch.filter(pa.array(~rows)), source, account, explain)
-            batch = batch.filter(pa.array(rows))  # noqa: PLW2901 - what is left of it
+            _set_aside(_taken(batch, np.flatnonzero(~rows)), source, account, explain)
+            batch = _taken(batch, np.flatnonzero(rows))  # noqa: PLW2901 - what is left of it
         kept.append(batch)
     if not kept:
         return schema().empty_table()
     found = pa.Table.from_batches(kept)
     ends, found = _addresses(found, account)
     return _columns(found, ends, source, names)
+
+
+def _taken(data: Any, rows: np.ndarray) -> Any:
+    """Some rows of a batch or table."""
+    import pyarrow as pa  # noqa: PLC0415
+
+    return data.take(array(rows, pa.int64()))
 
 
 def _set_aside(batch: pa.RecordBatch, source: Source, account: Account, explain: Explain) -> None:
@@ -116,16 +126,25 @@ def _set_aside(batch: pa.RecordBatch, source: Source, account: Account, explain:
             continue
         reason = REASONS[-mark - 1]
         account.aside(reason, count, [Spot(place, "") for place in row["places"] or ()])
+        if row["places"] is None:
+            account.unplaced.add(reason)
         if reason is Reason.LOST_EVENTS:
             key = (row["src"] or "", row["h"] or 0, source.lost_stage)
             account.losses[key] = account.losses.get(key, 0) + count
 
 
-class Ends(NamedTuple):
-    """Canonical addresses of both ends of each row."""
+def place(batches: Iterable[pa.RecordBatch], account: Account) -> None:
+    """Take note of where things were set aside: the result of `vpc.places_sql`."""
+    for batch in batches:
+        for row in batch.to_pylist():
+            account.aside(REASONS[row["kind"] - 1], 0, [Spot(where, "") for where in row["places"]])
 
-    src: pa.Array
-    dst: pa.Array
+
+class End(NamedTuple):
+    """One end of each row: canonical addresses, each distinct one once and in order, and which of them it is."""
+
+    texts: list[str]
+    codes: np.ndarray
 
 
 def address(text: str | None) -> tuple[str, Reason | None]:
@@ -150,115 +169,120 @@ def address(text: str | None) -> tuple[str, Reason | None]:
     return str(found), None
 
 
-def _addresses(found: pa.Table, account: Account) -> tuple[Ends, pa.Table]:
+def _addresses(found: pa.Table, account: Account) -> tuple[list[End], pa.Table]:
     """Canonical addresses, with the rows whose ends are no parties set aside."""
-    import pyarrow as pa  # noqa: PLC0415
-
-    texts, codes, problems = [], [], np.zeros(found.num_rows, dtype=np.int16)
+    ends, problems = [], np.zeros(found.num_rows, dtype=np.int64)
     for name in ("src", "dst"):
-        coded = found.column(name).combine_chunks().dictionary_encode()
-        index = coded.indices.fill_null(len(coded.dictionary)).to_numpy()
-        answers = [address(text) for text in [*coded.dictionary.to_pylist(), None]]
-        texts.append(np.array([text for text, _ in answers], dtype=object))
-        codes.append(index)
-        reasons = np.array([0 if r is None else REASONS.index(r) + 1 for _, r in answers], dtype=np.int16)
-        problems = np.where(problems == 0, reasons[index], problems)
+        said = texts(found.column(name))
+        answers = [address(text) for text in [*said.values, None]]
+        ordered_texts = sorted({text for text, _ in answers})
+        rank = {text: i for i, text in enumerate(ordered_texts)}
+        ends.append(End(ordered_texts, np.array([rank[text] for text, _ in answers], dtype=np.int64)[said.codes]))
+        reasons = np.array([0 if r is None else REASONS.index(r) + 1 for _, r in answers], dtype=np.int64)
+        problems = np.where(problems == 0, reasons[said.codes], problems)
     bad = np.flatnonzero(problems)
     if len(bad):
-        taken = found.take(pa.array(bad))
+        taken = _taken(found, bad)
         facts = zip(*(taken.column(c).to_pylist() for c in ("src", "dst", "records", "place")), strict=True)
-        for code, (src, dst, records, place) in zip(problems[bad].tolist(), facts, strict=True):
+        for code, (src, dst, records, where) in zip(problems[bad].tolist(), facts, strict=True):
             reason = REASONS[code - 1]
             wrong = next((t for t in (src, dst) if address(t)[1] is reason), "")
             detail = f"{wrong} is no address" if reason is Reason.BAD_FIELD else ""
-            account.aside(reason, records, [Spot(place, detail)])
+            account.aside(reason, records, [Spot(where, detail)])
         good = np.flatnonzero(problems == 0)
-        found, codes = found.take(pa.array(good)), [index[good] for index in codes]
-    arrays = [pa.array(text, pa.string()).take(pa.array(index)) for text, index in zip(texts, codes, strict=True)]
-    return Ends(*arrays), found
+        found, ends = _taken(found, good), [End(end.texts, end.codes[good]) for end in ends]
+    return ends, found
 
 
-def _columns(found: pa.Table, ends: Ends, source: Source, names: Sequence[str]) -> pa.Table:
+def _columns(found: pa.Table, ends: Sequence[End], source: Source, names: Sequence[str]) -> pa.Table:
+    """The flow table. Its order is found first, so that columns are made in it."""
     import pyarrow as pa  # noqa: PLC0415
 
-    rows = found.num_rows
-    when = pa.timestamp("ns", tz="UTC")
-    mark = found.column("y").to_numpy()
-    decided = mark >> 60 & 1 == 1
-    verdict = (mark >> 40 & 3).astype(np.int8)
+    at, distinct = _sequence(found, ends)
+    mark = numbers(found.column("y"))[at]
+    decided, verdict = mark >> 60 & 1, mark >> 40 & 3
+    when, short = pa.timestamp("ns", tz="UTC"), pa.int32()
     columns: dict[str, Any] = {
-        "first_seen": found.column("first").cast(when),
-        "last_seen": found.column("last").cast(when),
-        "hours": _single(found.column("h").combine_chunks()),
-        "src_ip": ends.src,
-        "dst_ip": ends.dst,
-        "src_port": pa.array(found.column("sport").to_numpy(), pa.int32(), mask=decided),
-        "dst_port": pa.array((mark & 0xFFFF).astype(np.int32)),
-        "protocol": _named(_PROTOCOLS, (mark >> 32 & 0xFF).astype(np.int16)),
+        "first_seen": array(numbers(found.column("first"))[at], when),
+        "last_seen": array(numbers(found.column("last"))[at], when),
+        "hours": _lists(np.arange(len(at) + 1), array(numbers(found.column("h"))[at], short)),
+        "src_port": array(numbers(found.column("sport"))[at], short, decided == 1),
+        "dst_port": array(mark & 0xFFFF, short),
+        "protocol": _named(_PROTOCOLS, mark >> 32 & 0xFF),
         "observed_verdict": _named(dict(enumerate(VERDICTS)), verdict),
         "drop_reason": _named({1: source.drop_reason}, verdict),
-        "direction": _named({1: source.evidence}, decided.astype(np.int8)),
-        "signals": found.column("signals").cast(pa.int32()),
-        "source": pa.array([source.name], pa.string()).take(pa.array(np.zeros(rows, dtype=np.int8))),
-        "sample": _samples(found.column("place").to_numpy(), names),
+        "direction": _named({1: source.evidence}, decided),
+        "signals": array(numbers(found.column("signals"))[at], short),
+        "source": chosen([source.name], np.zeros(len(at), dtype=np.int32)),
+        "sample": _samples(numbers(found.column("place"))[at], names),
     }
     for name in ("flows", "records", "replies", "bytes", "packets"):
-        columns[name] = found.column(name)
-    for end in ("src", "dst"):
-        columns |= _who(end, found.column(f"who_{end}").combine_chunks()) if f"who_{end}" in found.column_names else {}
+        counted = found.column(name)
+        columns[name] = array(numbers(counted)[at], pa.int64(), ~known(counted)[at])
+    for name, end in zip(("src", "dst"), ends, strict=True):
+        columns[f"{name}_ip"] = chosen(end.texts, end.codes[at])
+        columns |= _who(name, texts(found.column(f"who_{name}")), at) if f"who_{name}" in found.column_names else {}
     # Sorted before the columns that no source of this kind has are added: most of them are.
-    found = ordered(pa.table(columns))
+    made = pa.table(columns) if distinct else ordered(pa.table(columns))
     whole = [
-        found.column(each.name)
+        made.column(each.name)
         if each.name in columns
-        else _empty_lists(rows)
+        else _lists(np.zeros(len(at) + 1), column([], pa.string()))
         if pa.types.is_list(each.type)
-        else pa.nulls(rows, each.type)
+        else pa.nulls(len(at), each.type)
         for each in schema()
     ]
     return pa.Table.from_arrays(whole, schema=schema())
 
 
+def _sequence(found: pa.Table, ends: Sequence[End]) -> tuple[np.ndarray, bool]:
+    """The rows in the order of `_ORDER`, and whether that tells all of them apart."""
+    mark, first, last = (numbers(found.column(name)) for name in ("y", "first", "last"))
+    for unit in (NS, NS // 1000):
+        # Most sources have times of whole seconds or milliseconds: smaller numbers, fewer of which are to be sorted by.
+        if not (first % unit).any() and not (last % unit).any():
+            first, last = first // unit, last // unit
+            break
+    protocol, verdict = _in_order(_PROTOCOLS)[mark >> 32 & 0xFF], _in_order(dict(enumerate(VERDICTS)))[mark >> 40 & 3]
+    # No port comes after all ports.
+    sport = np.where(mark >> 60 & 1, 1 << 16, numbers(found.column("sport")))
+    src, dst = ends
+    return sequence(first, last - first, src.codes, dst.codes, mark & 0xFFFF, sport, protocol, verdict)
+
+
+def _in_order(names: Mapping[int, str]) -> np.ndarray:
+    """By number the place of its name in the order of names."""
+    out = np.zeros(max(names) + 1, dtype=np.int64)
+    out[sorted(names, key=names.__getitem__)] = np.arange(len(names))
+    return out
+
+
 def _named(names: Mapping[int, str], codes: np.ndarray) -> pa.Array:
     """Texts by number; null for numbers that are not in `names`."""
+    rank = np.zeros(256, dtype=np.int32)
+    rank[list(names)] = np.arange(1, len(names) + 1)
+    return chosen([None, *names.values()], rank[codes])
+
+
+def _lists(ends: np.ndarray, items: pa.Array) -> pa.Array:
     import pyarrow as pa  # noqa: PLC0415
 
-    known = sorted(names)
-    at = np.searchsorted(known, codes).clip(max=len(known) - 1)
-    missing = np.asarray(known)[at] != codes
-    return pa.array([names[k] for k in known], pa.string()).take(pa.array(at, pa.int32(), mask=missing))
-
-
-def _single(values: pa.Array) -> pa.Array:
-    """Lists of one value."""
-    import pyarrow as pa  # noqa: PLC0415
-
-    return pa.ListArray.from_arrays(pa.array(np.arange(len(values) + 1, dtype=np.int32)), values.cast(pa.int32()))
-
-
-def _empty_lists(rows: int) -> pa.Array:
-    import pyarrow as pa  # noqa: PLC0415
-
-    return pa.ListArray.from_arrays(pa.array(np.zeros(rows + 1, dtype=np.int32)), pa.array([], pa.string()))
+    return pa.ListArray.from_arrays(array(ends, pa.int32()), items)
 
 
 def _samples(places: np.ndarray, names: Sequence[str]) -> pa.Array:
     import pyarrow as pa  # noqa: PLC0415
     import pyarrow.compute as pc  # noqa: PLC0415
 
-    files = pa.array(list(names), pa.string()).take(pa.array(places >> PLACE_BITS))
-    lines = pa.array(places & _LINE_MASK).cast(pa.string())
-    return pc.binary_join_element_wise(files, lines, ":")
+    lines = array(places & _LINE_MASK, pa.int64()).cast(pa.string())
+    return pc.binary_join_element_wise(chosen(names, places >> PLACE_BITS), lines, ":")
 
 
-def _who(end: str, said: pa.Array) -> dict[str, pa.Array]:
+def _who(end: str, said: Texts, at: np.ndarray) -> dict[str, pa.Array]:
     """What the source says of an end: namespace, pod and workload, separated by `WHO_SEPARATOR`."""
-    import pyarrow as pa  # noqa: PLC0415
-
-    coded = said.dictionary_encode()
-    parts = [(*text.split(WHO_SEPARATOR), "", "", "")[:3] for text in coded.dictionary.to_pylist()]
+    parts = [[part or None for part in (*text.split(WHO_SEPARATOR), "", "", "")[:3]] for text in [*said.values, ""]]
     return {
-        f"{end}_{name}": pa.array([p[i] or None for p in parts], pa.string()).take(coded.indices)
+        f"{end}_{name}": chosen([each[i] for each in parts], said.codes[at] % len(parts))
         for i, name in enumerate(("namespace", "pod", "workload"))
     }
 
@@ -279,7 +303,7 @@ def finish(table: pa.Table, account: Account, source: Source, names: Sequence[st
         InvariantError: a record was read and is neither in a row nor set aside.
 
     """
-    records = int(table.column("records").to_numpy().sum())
+    records = int(numbers(table.column("records")).sum())
     if records + sum(account.set_aside.values()) != account.read:
         raise InvariantError(f"{account.read} records read, but {records} in rows and {account.set_aside} set aside")
     return Flows(table, account.ledger(names), {source.name: account.read}, tuple(notes))

@@ -309,3 +309,17 @@ def test_questions_that_do_not_fit_together_are_bugs():
         line.owners([IP, IP], np.array([1]), GUARD)
     with pytest.raises(InvariantError):
         line.owners([IP], np.array([1]), -1)
+
+
+@given(st.lists(st.tuples(st.sampled_from([IP, "10.1.0.8", "10.1.0.9", "8.8.8.8", "no"]), *[st.integers(0, 12)] * 2)))
+def test_many_looked_up_at_once_are_what_each_is_alone(asked):
+    """Whether or not an address changes hands in the time that is asked for."""
+    line = timeline(held("a", IP, ns(3), ns(5)), held("b", IP, ns(9)), held("c", "10.1.0.8", ns(1)))
+    distinct = sorted({address for address, _, _ in asked})
+    which = np.array([distinct.index(address) for address, _, _ in asked], dtype=np.int64)
+    first, last = (np.array([ns(each[i]) for each in asked], dtype=np.int64) for i in (1, 2))
+    alone = [
+        int(line.owners_between([address], first[i : i + 1], last[i : i + 1], SECOND)[0])
+        for i, (address, _, _) in enumerate(asked)
+    ]
+    assert line.owners_of(distinct, which, first, last, SECOND).tolist() == alone

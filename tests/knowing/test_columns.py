@@ -1,0 +1,177 @@
+"""Columns agree with rows: what is done with codes and whole arrays is what plain Python does one row at a time."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address, ip_network
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from netpol_gen.codes import gathered, known, lists, numbered, numbers, picked, texts, within
+from netpol_gen.config import Config
+from netpol_gen.edges import find_edges
+from netpol_gen.evidence import fold
+from netpol_gen.model import UNKNOWN_TIME
+from netpol_gen.resolve import resolve
+from netpol_gen.sets import AddressSet
+from netpol_gen.smallest import smallest
+from tests import plainfold
+from tests.flowrows import HOUR, NOW, flows_of, inventory_of, node, pod, row, service
+
+EXAMPLES = settings(max_examples=150)
+SMALL = st.integers(-3, 5)
+WIDE = st.integers(-(2**40), 2**40)
+
+
+@given(st.lists(st.tuples(st.one_of(SMALL, WIDE), SMALL, st.one_of(SMALL, WIDE), SMALL), max_size=40))
+def test_numbers_of_combinations_are_their_places_in_order(rows):
+    columns = [np.array([r[i] for r in rows], dtype=np.int64) for i in range(4)]
+    example, number = numbered(*columns)
+    order = sorted(set(rows))
+    assert number.tolist() == [order.index(r) for r in rows]
+    assert [rows[i] for i in example.tolist()] == order
+
+
+def test_combinations_of_many_values_do_not_overflow():
+    values = np.arange(0, 70_000, dtype=np.int64) * 2**30
+    example, number = numbered(values, values[::-1], values, values)
+    assert example.tolist() == number.tolist() == list(range(70_000))
+
+
+@given(st.lists(SMALL), st.lists(SMALL))
+def test_within_is_membership(values, others):
+    found = within(np.array(values, dtype=np.int64), np.unique(np.array(others, dtype=np.int64)))
+    assert found.tolist() == [value in others for value in values]
+
+
+def cut(values: list[Any], kind: pa.DataType, at: int) -> pa.ChunkedArray:
+    """A column in two chunks, both slices of something longer."""
+    whole, at = pa.array([values[0] if values else None, *values, None], kind), at % (len(values) + 1)
+    return pa.chunked_array([whole.slice(1, at), whole.slice(1 + at, len(values) - at)], kind)
+
+
+WORDS = st.one_of(st.none(), st.text("aé:1\0", max_size=3), st.text("abcdefgh/", min_size=7, max_size=18))
+
+
+@given(st.lists(st.one_of(st.none(), st.integers(-(2**31), 2**31 - 1))), st.integers(0, 9))
+def test_numeric_columns_are_read_whatever_their_chunks(values, at):
+    for kind in (pa.int32(), pa.int64(), pa.timestamp("ns", tz="UTC")):
+        column = cut(values, kind, at)
+        assert numbers(column, -7).tolist() == [-7 if v is None else v for v in values]
+        assert known(column).tolist() == [v is not None for v in values]
+
+
+@given(st.lists(WORDS), st.lists(WORDS), st.integers(0, 9))
+def test_texts_of_several_columns_have_one_set_of_codes(first, second, at):
+    found = texts(cut(first, pa.string(), at), cut(second, pa.string(), at + 1))
+    assert [found.values[c] if c >= 0 else None for c in found.codes.tolist()] == [*first, *second]
+    assert found.there().tolist() == [bool(v) for v in (*first, *second)]
+    assert found.mapped({"a": 5}, 9).tolist() == [5 if v == "a" else 9 for v in (*first, *second)]
+    assert picked(cut(first, pa.string(), at), np.arange(len(first))[::-1]) == first[::-1]
+
+
+@given(st.lists(st.one_of(st.none(), st.lists(SMALL, max_size=3)), min_size=1), st.integers(0, 9), st.data())
+def test_items_of_lists_are_found_by_row(values, at, data):
+    column = lists(cut(values, pa.list_(pa.int64()), at))
+    rows = data.draw(st.lists(st.integers(0, len(values) - 1)))
+    owner, place = column.of(np.array(rows, dtype=np.int64))
+    flat = [v for chunk in column.items for v in chunk.to_pylist()]
+    items = [[flat[p] for o, p in zip(owner, place, strict=True) if o == i] for i in range(len(rows))]
+    assert items == [values[r] or [] for r in rows]
+
+
+@given(st.lists(st.tuples(WORDS, st.integers(0, 3)), max_size=30), st.integers(0, 9), st.integers(1, 4))
+@EXAMPLES
+def test_the_smallest_texts_of_each_group(entries, at, limit):
+    column = cut([word for word, _ in entries], pa.string(), at)
+    rows, group = np.arange(len(entries)), np.array([g for _, g in entries], dtype=np.int64)
+    wanted = [tuple(sorted({w for w, g in entries if g == n and w})[:limit]) for n in range(4)]
+    assert smallest(column, rows, group, 4, limit) == wanted
+    values = texts(column)
+    some = np.flatnonzero(values.there())
+    assert gathered(group[some], values.codes[some], values.values, 4, limit) == wanted
+
+
+# --- the fold ---------------------------------------------------------------------------------------------------------
+
+WEB, API, DB = "10.0.1.1", "10.0.1.2", "10.0.1.3"
+CLUSTER = inventory_of(
+    pod("web-1", "web", WEB),
+    pod("api-1", "api", API, 8080),
+    pod("api-2", "api", "10.0.1.4", 9090),
+    pod("db-1", "db", DB, 5432, node="n2"),
+    pod("db-0", "db", "10.0.1.5", started=0, ended=NOW - HOUR),
+    pod("web-2", "web", "10.0.1.5", started=NOW),
+    service("api", "api", "10.96.0.20", 80, 8080),
+    service("db", "db", "10.96.0.21", 80, 5432, node_port=32001, type="NodePort"),
+    node("n1", "192.168.0.1", "10.0.1.0/24"),
+    node("n2", "192.168.0.2"),
+    pod_ranges=AddressSet.of(ip_network("10.0.0.0/16")),
+    service_ranges=AddressSet.of(ip_network("10.96.0.0/16")),
+    api_server=frozenset({(ip_address("192.168.0.1"), 6443)}),
+)
+IPS = [WEB, API, DB, "10.0.1.4", "10.0.1.5", "10.0.9.9", "10.96.0.20", "10.96.0.21", "192.168.0.1", "192.168.0.2"]
+IPS += ["203.0.113.7", "2001:db8::1", "169.254.20.10", ""]
+PORTS = [None, 53, 80, 5432, 6443, 8080, 32001, 40_000, 40_001]
+TIMES = [NOW, NOW + HOUR, NOW - HOUR // 2, UNKNOWN_TIME]
+
+
+@st.composite
+def conversations(draw: st.DrawFn) -> dict[str, Any]:
+    records, first = draw(st.integers(1, 9)), draw(st.sampled_from(TIMES))
+    undecided, pick = draw(st.booleans()), lambda *values: draw(st.sampled_from(values))
+    return row(
+        pick(*IPS),
+        pick(*IPS),
+        pick(*PORTS),
+        src_port=pick(*PORTS) if undecided else None,
+        direction=None if undecided else pick("syn", "is-reply", "policy-verdict", "conntrack"),
+        protocol=pick("TCP", "TCP", "UDP", "ICMP"),
+        observed_verdict=pick("forwarded", "forwarded", "dropped", "audit", "unknown"),
+        signals=draw(st.integers(0, 2047)),
+        flows=draw(st.integers(1, records)),
+        records=records,
+        replies=draw(st.integers(0, records)),
+        first_seen=first,
+        last_seen=max(first, pick(*TIMES)),
+        hours=sorted({first // HOUR, pick(NOW // HOUR, NOW // HOUR + 30)}),
+        bytes=pick(None, 7, 2**40),
+        packets=pick(None, 3),
+        nodes=pick(None, [], ["n1"], ["n1", "n2"]),
+        src_names=pick(None, ["a.example"], ["b.example", "a.example"]),
+        dst_names=pick(None, ["c.example"]),
+        dst_service=pick(None, None, "shop/api", ""),
+        backend_ip=pick(None, None, None, API, DB),
+        backend_port=pick(None, 8080),
+        source=pick("hubble", "aws-vpc"),
+        sample=pick(None, "a:1", "a:10", "a:9", "b:1", ""),
+        src_entities=pick(None, None, None, "host", "world"),
+    )
+
+
+@given(st.lists(conversations(), max_size=12))
+@EXAMPLES
+def test_the_fold_agrees_with_rows_one_by_one(rows):
+    flows, config = flows_of(*rows), Config()
+    resolved = resolve(flows, CLUSTER, config)
+    folded = fold(resolved, flows.table)
+    found = {(group.edge, group.verdict): (group.evidence, group.clients) for group in folded.groups}
+    assert found == plainfold.fold(resolved, rows)
+    assert len(found) == len(folded.groups)
+    assert list(found) == sorted(found, key=lambda key: (key[0].key, key[1]))
+    edges = sorted({edge for edge, _ in found})
+    assert folded.edge_of == [edges.index(group.edge) for group in folded.groups]
+
+
+@given(st.lists(conversations(), max_size=12))
+@EXAMPLES
+def test_every_record_goes_where_its_best_line_goes(rows):
+    flows, config = flows_of(*rows), Config()
+    edges = find_edges(flows, CLUSTER, config)
+    reasons = {(seen.edge, seen.verdict): seen.reason for seen in edges.observations}
+    ledger = edges.ledger
+    wanted = plainfold.buckets(resolve(flows, CLUSTER, config), rows, reasons)
+    assert (ledger.used, ledger.reply, ledger.duplicate, ledger.set_aside) == wanted

@@ -1,0 +1,120 @@
+"""A second fold, row by row in plain Python: what stands behind each edge, and into which bucket each record goes."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from netpol_gen.flowtable import Reason
+from netpol_gen.model import (
+    UNKNOWN_TIME,
+    DirectionEvidence,
+    Edge,
+    Evidence,
+    External,
+    ObservedVerdict,
+    Protocol,
+    Signal,
+)
+from netpol_gen.resolve import Resolved
+
+HOUR = 3_600_000_000_000
+Row = Mapping[str, Any]
+
+
+def lines(resolved: Resolved, rows: Sequence[Row]) -> Iterator[tuple[Edge, ObservedVerdict, int, Row, Any]]:
+    """Each line that is evidence: its edge and verdict, the client's end, its row, and the line itself."""
+    found = resolved.lines
+    for i in range(len(found)):
+        if found.reason[i] < 0:
+            ends = (resolved.parties[found.src[i]], resolved.parties[found.dst[i]])
+            edge = Edge(*ends, tuple(Protocol)[found.protocol[i]], int(found.dst_port[i]))
+            row = rows[found.row[i]]
+            yield edge, ObservedVerdict(row["observed_verdict"]), int(found.src_end[i]), row, found.take([i])
+
+
+def fold(resolved: Resolved, rows: Sequence[Row]) -> dict[tuple[Edge, ObservedVerdict], tuple[Evidence, int]]:
+    """Evidence and number of clients by edge and verdict."""
+    groups = defaultdict(list)
+    for edge, verdict, end, row, line in lines(resolved, rows):
+        groups[edge, verdict].append((end, row, line))
+    return {key: (_evidence(key[0], group), len({end for end, _, _ in group})) for key, group in groups.items()}
+
+
+def _evidence(edge: Edge, group: Sequence[tuple[int, Row, Any]]) -> Evidence:
+    rows = [row for _, row, _ in group]
+    timed = [row["last_seen"] for row in rows if row["last_seen"] != UNKNOWN_TIME]
+    signals = Signal(0)
+    for _, row, line in group:
+        signals |= _turned(Signal(row["signals"])) if line.flipped[0] else Signal(row["signals"])
+    return Evidence(
+        sum(row["flows"] for row in rows),
+        sum(row["records"] for row in rows),
+        sum(row["replies"] for row in rows),
+        min(row["first_seen"] for row in rows),
+        max(timed, default=UNKNOWN_TIME),
+        tuple(DirectionEvidence)[min(int(line.evidence[0]) for _, _, line in group)],
+        signals,
+        _known(row["bytes"] for row in rows),
+        _known(row["packets"] for row in rows),
+        tuple(sorted({hour for row in rows for hour in row["hours"] or () if hour < UNKNOWN_TIME // HOUR})),
+        tuple(sorted({name for row in rows for name in row["nodes"] or ()})),
+        tuple(sorted({name for _, row, line in group for name in _names(edge, row, bool(line.flipped[0]))})),
+        tuple(sorted({row["source"] for row in rows if row["source"]})),
+        tuple(sorted({row["sample"] for row in rows if row["sample"]})[:3]),
+        tuple(sorted({form for row in rows for form in _dialled(edge, row)})),
+    )
+
+
+def _turned(signals: Signal) -> Signal:
+    """What the reader took for the client's data was the server's."""
+    ends = {Signal.CLIENT_DATA: Signal.SERVER_DATA, Signal.SERVER_DATA: Signal.CLIENT_DATA}
+    out = Signal(0)
+    for signal in signals:
+        out |= ends.get(signal, signal)
+    return out
+
+
+def _known(values: Iterator[int | None]) -> int | None:
+    there = [value for value in values if value is not None]
+    return sum(there) if there else None
+
+
+def _names(edge: Edge, row: Row, flipped: bool) -> Sequence[str]:
+    end = "dst" if isinstance(edge.dst, External) else "src" if isinstance(edge.src, External) else ""
+    if flipped:
+        end = {"src": "dst", "dst": "src", "": ""}[end]
+    return (row[f"{end}_names"] or ()) if end else ()
+
+
+def _dialled(edge: Edge, row: Row) -> Iterator[str]:
+    ip, port, backend = row["dst_ip"], row["dst_port"], row["backend_ip"]
+    if row["dst_service"]:
+        yield row["dst_service"]
+    if ip and port and (port != edge.port or (backend and backend != ip)):
+        yield f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"
+
+
+def buckets(
+    resolved: Resolved, rows: Sequence[Row], reasons: Mapping[tuple[Edge, ObservedVerdict], Reason | None]
+) -> Any:
+    """Used, replies, duplicates, and records set aside by reason: a row goes where its best line goes."""
+    best: dict[int, Reason | None] = {}
+    order = [None, *Reason]
+    groups = iter(lines(resolved, rows))
+    for row, code in zip(resolved.lines.row.tolist(), resolved.lines.reason.tolist(), strict=True):
+        if code < 0:
+            edge, verdict, *_ = next(groups)
+        reason = tuple(Reason)[code] if code >= 0 else reasons[edge, verdict]
+        best[row] = min(reason, best.get(row, reason), key=order.index)
+    used, replies, duplicates, aside = 0, 0, 0, Counter()
+    for number, reason in best.items():
+        row = rows[number]
+        if reason is not None:
+            aside[reason] += row["records"]
+            continue
+        taken = min(row["flows"], row["records"] - row["replies"])
+        used, replies = used + taken, replies + row["replies"]
+        duplicates += row["records"] - row["replies"] - taken
+    return used, replies, duplicates, dict(aside)
