@@ -47,7 +47,8 @@ LAYERS: tuple[Layer, ...] = (
     ),
     layer(
         "knowing",
-        "accept behind edges evidence store owners lines resolve parties direction identity inventory profiles smallest",
+        "accept behind edges evidence store owners lines resolve parties direction identity inventory profiles "
+        "smallest",
         "ground reading",
         "numpy pandas pyarrow msgspec yaml",
     ),
