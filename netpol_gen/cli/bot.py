@@ -72,22 +72,24 @@ class Snapshot:
 
 def surroundings_of(forge: ForgeKind, repository: str | None, url: str | None) -> Surroundings:
     """The CI environment, with what options say instead."""
-    from netpol_gen.prbot.ci import surroundings
+    from netpol_gen.prbot.ci import server_of, surroundings
 
     found = surroundings(os.environ, "" if forge is ForgeKind.AUTO else forge)
-    return replace(found, repository=repository or found.repository, url=url or found.url)
+    if url:
+        # Another forge than the environment's has another server, and that one must not get this token.
+        found = replace(found, url=url, server=server_of(found.forge, url))
+    return replace(found, repository=repository or found.repository)
 
 
 def open_repository(directory: Path, around: Surroundings) -> Repository:
     """The Git repository. Its token is for the forge's own server and for no other that a remote may name."""
-    from netpol_gen.prbot.ci import GITLAB
     from netpol_gen.prbot.git import Repository
     from netpol_gen.prbot.process import Login
 
     login: Login | None = None
-    if around.token and around.server:
-        user = "x-access-token" if around.forge != GITLAB else "gitlab-ci-token" if around.job_token else "oauth2"
-        login = Login(around.token, around.server, user)
+    if (around.token or around.app) and around.server and around.repository:
+        asked = open_forge(around).git_login()
+        login = Login(asked.token, around.server, asked.user)
     return Repository.open(directory, os.environ, login)
 
 
@@ -107,13 +109,23 @@ def open_forge(around: Surroundings) -> Forge:
         OptionError: it is not known which, or there is no token.
 
     """
+    from netpol_gen.prbot.calls import AppKey
+    from netpol_gen.prbot.connect import Kind
     from netpol_gen.prbot.connect import open_forge as connect
 
     if not around.forge:
         raise OptionError("which forge is not known: --forge github or gitlab")
     if not around.repository:
         raise OptionError("the repository's name on the forge is not known: --forge-repository OWNER/NAME")
-    return connect(around)
+    if around.app is not None:
+        key = around.app
+        token: str | AppKey = AppKey(key.app_id, key.private_key, key.installation_id)
+    elif around.token:
+        token = around.token
+    else:
+        names = "NETPOL_GEN_TOKEN, GITHUB_TOKEN or GH_TOKEN" if around.forge == Kind.GITHUB else "GITLAB_TOKEN"
+        raise OptionError(f"no token in the environment: {names}")
+    return connect(Kind(around.forge), around.repository, token, url=around.url, job_token=around.job_token)
 
 
 def snapshot(repository: Repository, commit: str, roots: Sequence[str]) -> Snapshot:

@@ -98,16 +98,18 @@ def _github(environment: Mapping[str, str]) -> Surroundings:
         str(base.get("sha", "")),
         str(head.get("sha", "")),
         bool(request) and source != repository,
-        server or _server(environment.get("GITHUB_API_URL") or GITHUB_API),
+        server or server_of(GITHUB, environment.get("GITHUB_API_URL") or GITHUB_API),
         environment.get("GITHUB_STEP_SUMMARY", ""),
         environment.get("GITHUB_OUTPUT", ""),
         f"{server}/{repository}/actions/runs/{run}" if server and repository and run else "",
     )
 
 
-def _server(api: str) -> str:
-    """Where repositories are, told from where the API is: an Enterprise server has both under one name."""
-    return "https://github.com" if api == GITHUB_API else api.removesuffix("/").removesuffix("/api/v3")
+def server_of(forge: str, url: str) -> str:
+    """Where repositories are, told from where the API is: only github.com has the two under different names."""
+    if forge == GITHUB and url.rstrip("/") == GITHUB_API:
+        return "https://github.com"
+    return url.rstrip("/").removesuffix("/api/v3")
 
 
 def _app(environment: Mapping[str, str]) -> App | None:

@@ -112,6 +112,9 @@ class Forge(Protocol):
     def comment_limit(self) -> int:
         """Characters that a comment may have."""
 
+    def git_login(self) -> GitLogin:
+        """What Git logs in with."""
+
     def default_branch(self) -> str:
         """The branch that requests go to unless told otherwise."""
 
