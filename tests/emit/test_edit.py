@@ -181,7 +181,7 @@ def test_labels_and_annotations_are_brought_in_and_others_stay():
     text = HEAD + "  labels: {team: a}\n  finalizers: [x]\nspec:\n  podSelector: {}\nstatus: {}\n"
     result = edited(text, {}, labels={"team": "b", "on": "yes"}, annotations={"why": 'a"\n: #😀'})
     assert result.decode() == (
-        HEAD + '  labels: {team: b, "on": "yes"}\n  annotations:\n    why: "a\\"\\n: #\\U0001F600"\n'
+        HEAD + '  labels: {"on": "yes", team: b}\n  annotations:\n    why: "a\\"\\n: #\\U0001F600"\n'
         "  finalizers: [x]\nspec:\n  podSelector: {}\nstatus: {}\n"
     )
 
@@ -198,6 +198,50 @@ def test_the_order_and_the_layout_of_the_file_are_kept():
         "app: web\n        -   from:\n                -   podSelector:\n                        matchLabels:\n"
         "                            app: api\n",
     )
+
+
+def test_a_comment_in_another_column_stays():
+    first, second = "  - {ports: [{port: 1}]}\n", "  - {ports: [{port: 2}]}\n"
+    text = f"{HEAD}spec:\n  podSelector: {{}}\n  ingress:\n{first}# old\n    # x\n{second}"
+    assert edited(text, {"ingress": [{"ports": [port(1)]}]}).decode() == text.replace(second, "")
+
+
+def test_a_list_that_is_empty_on_purpose_stays():
+    text = HEAD + "spec:\n  podSelector: {}\n  egress: []\n  ingress:\n  - from: []\n    ports:\n    - port: 1\n"
+    spec = {"policyTypes": ["Ingress"], "ingress": [{"ports": [port(2)]}]}
+    assert edited(text, spec).decode() == text.replace("port: 1", "port: 2")
+
+
+def test_a_rule_that_has_most_in_common_is_the_one_that_changed():
+    text = HEAD + (
+        "spec:\n  podSelector: {}\n"
+        "  ingress:\n  # a\n  - ports:\n    - port: 1\n  # b\n  - ports:\n    - port: 2\n"
+        "  # c\n  - from:\n    - podSelector:\n        matchLabels:\n          app: web #x\n    ports:\n    - port: 3\n"
+    )
+    spec = {"ingress": [{"from": [WEB], "ports": [port(4)]}, {"ports": [port(2)]}, {"from": [JOB]}]}
+    more = "  - from:\n    - podSelector:\n        matchLabels:\n          app: job\n"
+    assert edited(text, spec).decode() == (
+        text.replace("  # a\n  - ports:\n    - port: 1\n", "").replace("port: 3", "port: 4")
+    ).replace("  # c\n", f"{more}  # c\n")
+
+
+def test_odd_brackets_are_written_anew():
+    text = HEAD + "spec:\n  podSelector: {matchLabels: {? app : web, tier: a}}\n  ingress: [ports: [port: 80]]\n"
+    spec = {**pods(tier="a"), "ingress": [{"ports": [port(81)]}]}
+    assert edited(text, spec).decode() == text.replace("? app : web, ", "").replace(
+        "ports: [port: 80]", "{ports: [{protocol: TCP, port: 81}]}"
+    )
+
+
+def test_a_tag_goes_with_the_value_that_it_was_about():
+    text = PLAIN.replace("port: 80", "port: !!int 80 # web")
+    assert edited(text, {"ingress": [{"ports": [port("http")]}]}).decode() == text.replace("!!int 80", "http")
+
+
+def test_what_follows_block_text_that_keeps_blank_lines_does_not_change_it():
+    text = HEAD + "  annotations:\n    a: |+\n      b\n\n    c: |\n      d\n\n# e\nspec:\n  podSelector: {}\n"
+    expected = text.replace("      d\n", "      d\n    z: q\n").replace("b\n\n    c", "b\n\n    b: q\n    c")
+    assert edited(text, {}, annotations={"a": "b\n\n", "b": "q", "c": "d\n", "z": "q"}).decode() == expected
 
 
 # --- bytes ------------------------------------------------------------------------------------------------------------
@@ -288,6 +332,24 @@ def test_a_merged_mapping_that_changes_is_written_anew():
     assert edited(text, pods(app="web", tier="b")).decode() == text.replace(
         "      <<: *l\n      tier: a\n", "      app: web\n      tier: b\n"
     )
+
+
+def test_a_merged_mapping_keeps_its_indentation():
+    text = HEAD + (
+        "  labels: &l\n    app: web\nspec:\n  podSelector:\n    matchLabels:\n            <<: *l\n  ingress:\n  - {}\n"
+    )
+    assert edited(text, {**pods(app="db"), "ingress": [{}]}).decode() == text.replace("<<: *l", "app: db")
+
+
+def test_a_key_that_is_an_alias_is_written_out():
+    text = HEAD + (
+        "spec:\n  podSelector:\n    matchLabels: {x: &k app}\n  ingress:\n"
+        "  - from:\n    - podSelector:\n        matchLabels: {*k : web}\n"
+    )
+    assert edited(text, {**pods(x="app"), "ingress": [{"from": [WEB]}]}) == text.encode()
+    assert edited(text, {**pods(x="job"), "ingress": [{"from": [WEB]}]}).decode() == text.replace(
+        "&k app", "&k job"
+    ).replace("{*k : web}", "{app: web}")
 
 
 def test_a_mapping_that_merges_what_changes_is_written_anew():
@@ -384,11 +446,12 @@ def test_json_stays_json(indent):
     assert json.loads(without)["items"] == [wanted({}, "a"), wanted({}, "z")]
 
 
-def test_json_labels_are_escaped_so_that_yaml_reads_them_too():
-    content = json.dumps(wanted({}), indent=2).encode()
+@pytest.mark.parametrize("indent", [None, 2])
+def test_json_labels_are_escaped_so_that_yaml_reads_them_too(indent):
+    content = json.dumps(wanted({}, annotations={"a": "b"}), indent=indent).encode()
     value = 'q"\\\u2028\x85\x7f😀\n'
     result = edited(content, {}, annotations={"why": value})
-    assert json.loads(result)["metadata"]["annotations"] == {"why": value}
+    assert json.loads(result)["metadata"]["annotations"] == {"a": "b", "why": value}
 
 
 def test_several_json_objects_one_after_another_are_refused():

@@ -42,7 +42,7 @@ def entries_of(source: Source, node: Node, floor: int) -> tuple[Entry, ...]:
     """The entries of a block mapping or list.
 
     Raises:
-        NotEditableError: a key with a question mark, or one that is no plain `key:` for another reason.
+        NotEditableError: a key whose colon is on another line, after a question mark.
 
     """
     out: list[Entry] = []
@@ -59,8 +59,6 @@ def entries_of(source: Source, node: Node, floor: int) -> tuple[Entry, ...]:
         colon = _gap_end(source, key.end)
         if source.text[colon : colon + 1] != ":" or "\n" in source.text[key.end : colon]:
             raise source.refusal("a key that is not followed by its colon is not edited", key.start)
-        if source.text[source.line_start(key.start) : key.start].rstrip().endswith("?"):
-            raise source.refusal("a key after a question mark is not edited", key.start)
         out.append(Entry(key.start, colon + 1, floor, value, key))
         floor = out[-1].end
     return tuple(out)

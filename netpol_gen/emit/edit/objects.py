@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -125,10 +126,19 @@ def _target(old: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]
         entries = wanted["metadata"].get(key)
         if entries:
             before = metadata.get(key)
-            metadata[key] = {**(before if isinstance(before, dict) else {}), **entries}
+            metadata[key] = _merged(before if isinstance(before, dict) else {}, entries)
     out = {**old, "metadata": _ordered(metadata, ("name", "namespace", "labels", "annotations"))}
     out["spec"] = wanted["spec"]
     return _ordered(out, ("apiVersion", "kind", "metadata", "spec"))
+
+
+def _merged(before: Mapping[str, Any], entries: Mapping[str, Any]) -> dict[str, Any]:
+    """New keys in their sorted place if the old ones are sorted, else at the end."""
+    keys = list(before)
+    for key in entries:
+        if key not in before:
+            keys.insert(bisect.bisect(keys, key) if keys == sorted(keys) else len(keys), key)
+    return {key: entries.get(key, before.get(key)) for key in keys}
 
 
 def _ordered(mapping: Mapping[str, Any], first: tuple[str, ...]) -> dict[str, Any]:

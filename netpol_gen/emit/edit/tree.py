@@ -139,7 +139,7 @@ def equal(a: Any, b: Any) -> bool:
     if isinstance(a, dict):
         if a.keys() != b.keys():
             return False
-        # A loop, because a generator would take twice the stack, and what people nest goes deep.
+        # Not all(): a generator would take twice the stack, and what people nest goes deep.
         for key, value in a.items():  # noqa: SIM110
             if not equal(value, b[key]):
                 return False
