@@ -581,7 +581,7 @@ def test_several_that_are_not_needed_are_all_closed(world):
 
 def test_a_protected_branch_is_not_pushed_to(world):
     asked = world.ask(NEW)
-    world.forge.rules.add(asked.branch)
+    world.protect(asked.branch)
     steps = Steps()
     with pytest.raises(RemoteError, match="is protected"):
         world.run(asked, steps)
