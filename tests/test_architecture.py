@@ -74,7 +74,7 @@ LAYERS: tuple[Layer, ...] = (
     ),
     layer("outside", "cluster", "ground reading knowing", "kubernetes urllib3 yaml"),
     # It carries out what it is handed, and needs no more than values for that.
-    layer("hands", "prbot", "ground", "github gitlab requests urllib3"),
+    layer("hands", "prbot", "ground", "github gitlab jwt requests urllib3"),
     layer(
         "faces",
         "cli __main__",
@@ -105,7 +105,7 @@ TOP_LEVEL = frozenset(
 )
 
 # Each of these takes longer to import than most runs take: they are imported by the call that needs them.
-HEAVY = ("pandas", "pyarrow", "kubernetes")
+HEAVY = ("pandas", "pyarrow", "kubernetes", "github", "gitlab")
 
 
 # --- reading the tree -------------------------------------------------------------------------------------------------

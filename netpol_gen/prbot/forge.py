@@ -7,7 +7,7 @@ branch: branches are Git's business.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
@@ -86,6 +86,14 @@ class Check:
     title: str
     summary: str
     annotations: tuple[Annotation, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GitLogin:
+    """What Git logs in with over HTTP. It goes to a credential helper: never into argv, a URL or a file."""
+
+    user: str
+    token: str = field(repr=False)
 
 
 class Forge(Protocol):

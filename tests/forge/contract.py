@@ -27,7 +27,7 @@ VERSION = "23.0.2"
 BASE = "urn:api.github.com"
 
 # These are described for the whole API, in prose, and so missing from the single operations.
-EVERYWHERE = frozenset({"401", "403", "404", "429", "500", "502", "503"})
+EVERYWHERE = frozenset({"401", "403", "404", "409", "429", "500", "502", "503"})
 BASIC_ERROR = "#/components/schemas/basic-error"
 JSON = "/content/application~1json/schema"
 

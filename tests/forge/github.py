@@ -33,7 +33,6 @@ MESSAGES = {
     403: "Resource not accessible by integration",
     404: "Not Found",
     409: "Conflict",
-    422: "Validation Failed",
     429: "API rate limit exceeded",
 }
 
@@ -122,6 +121,8 @@ class GitHubServer(Server):
         return operation.response(reply.status, reply.data, has_body=reply.data is not None)
 
     def error(self, status: int, message: str = "", headers: Mapping[str, str] | None = None) -> Reply:
+        if status == 422:
+            return self.invalid(message or "no reason")
         text = message or MESSAGES.get(status, "Server Error")
         return Reply(status, {"message": text, "documentation_url": DOCS, "status": str(status)}, headers or {})
 
@@ -171,6 +172,8 @@ class GitHubServer(Server):
             return self.error(401, "A JSON web token could not be decoded")
         if str(claims.get("iss")) != str(self.app.id):
             return self.error(401, "'Issuer' claim ('iss') must be an Integer")
+        if call.method == "GET" and call.path == "/app":
+            return Reply(200, self.shapes.app(self.app.slug))
         if call.method == "GET" and call.path == f"/repos/{self.repository}/installation":
             return Reply(200, self._installation())
         if call.method == "POST" and call.path == f"/app/installations/{self.app.installation}/access_tokens":

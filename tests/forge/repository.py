@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import os
+import shutil
 import subprocess
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +37,16 @@ done
 """
 
 
+@functools.cache
+def template(files: tuple[tuple[str, str], ...]) -> Path:
+    """A repository to copy: many tests begin with the same, and making it takes longer than most of them."""
+    root = Path(tempfile.mkdtemp(prefix="netpol-gen-forge-"))
+    atexit.register(shutil.rmtree, root, ignore_errors=True)
+    made = Bare(root, "template")
+    made.make(dict(files))
+    return made.path
+
+
 @dataclass(frozen=True)
 class Bare:
     """The repository `OWNER/NAME` below `root`, at `root/OWNER/NAME.git`."""
@@ -46,6 +60,9 @@ class Bare:
 
     def create(self, files: Mapping[str, str]) -> None:
         """Make it, with a first commit on `main`."""
+        shutil.copytree(template(tuple(sorted(files.items()))), self.path)
+
+    def make(self, files: Mapping[str, str]) -> None:
         self.path.mkdir(parents=True)
         self.git("init", "--quiet", "--bare", "--initial-branch=main")
         # http-backend offers pushing only where it is told to; who may push is checked before it is asked.
