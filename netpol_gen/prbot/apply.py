@@ -82,15 +82,9 @@ def _holds_good(run: Run, found: Found) -> bool:
         return False
     if found.parent == asked.base_commit:
         return True
-    touched = repository.changed(found.parent, asked.base_commit)
-    if any(_overlap(mine, theirs) for theirs in touched for mine in asked.files):
+    if asked.files.keys() & set(repository.changed(found.parent, asked.base_commit)):
         return False
     return not run.remote.is_ancestor(found.tip, run.base_head)
-
-
-def _overlap(one: str, other: str) -> bool:
-    """Whether two paths are the same, or one is where the other wants a directory."""
-    return one == other or one.startswith(f"{other}/") or other.startswith(f"{one}/")
 
 
 def _say(run: Run, request: Request, commit: str) -> bool:

@@ -312,6 +312,10 @@ class Repository:
 def prefixes(path: str) -> list[str]:
     """`a`, `a/b`, `a/b/c` of `a/b/c`; an `InputError` if it leads out of the tree, or into Git's own files."""
     parts = path.split("/")
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError as error:
+        raise InputError("is not a name that a file can have", Place(path)) from error
     for part in parts:
         # Git refuses the spellings of other file systems (`.git.`, `GIT~1`, ignored characters) itself.
         if part in {"", ".", ".."} or part.lower() == ".git" or "\0" in part:

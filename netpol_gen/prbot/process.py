@@ -179,6 +179,9 @@ class Git:
             )
         except OSError as error:
             raise OptionError(f"cannot run git in {printable(self.directory)}: {error.strerror}") from error
+        except ValueError as error:
+            # A NUL, or half of a character: no argument of any program can have it.
+            raise OptionError(f"git {arguments[0]} cannot be asked about such a name: {printable(error)}") from error
         with process:
             try:
                 out, err = process.communicate(stdin, timeout=seconds)

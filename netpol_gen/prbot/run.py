@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from netpol_gen.errors import InvariantError, OptionError, RemoteError, printable
@@ -134,9 +134,13 @@ class Run:
         self.forge.close_request(request.number)
         latest = self.forge.request(request.number)
         self._mark_closed(latest, self.mark_of(latest) or mark, why)
-        if found:
+        if found and not self._in_use(request.branch):
             self.remote.delete(request.branch, found.tip)
         return ""
+
+    def _in_use(self, branch: str) -> bool:
+        """Whether a request is open for a branch: somebody may have made another of it, to another base."""
+        return _any_open(self.forge.requests_of(branch))
 
     def _mark_closed(self, request: Request, mark: Proposal, why: str) -> None:
         closing = sealed(unsealed(request.body), replace(mark, closed=why))
@@ -163,7 +167,7 @@ class Run:
             if branch in known or not branch.startswith(self.prefix):
                 continue
             requests = self.forge.requests_of(branch)
-            if any(request.state is RequestState.OPEN for request in requests):
+            if _any_open(requests):
                 continue
             mark = self.mark_of(requests[-1]) if requests else None
             if requests and not (mark and mark.closed and requests[-1].state is RequestState.CLOSED):
@@ -173,6 +177,10 @@ class Run:
                 continue
             tidied |= isinstance(self.remote.delete(branch, tip), Pushed)
         return tidied
+
+
+def _any_open(requests: Iterable[Request]) -> bool:
+    return any(request.state is RequestState.OPEN for request in requests)
 
 
 def check(submission: Submission) -> None:

@@ -234,7 +234,6 @@ def test_a_base_that_moved_elsewhere_leaves_the_branch(world):
         ({"k8s/shop/cart.yaml": b"theirs\n"}, NEW),
         ({"k8s/shop/cart.yaml": None}, NEW),
         ({"k8s/shop/add.yaml": b"theirs\n"}, NEW),
-        ({"k8s/shop/add.yaml/x": b"theirs\n"}, {"k8s/shop/cart.yaml": NEW["k8s/shop/cart.yaml"]}),
     ],
 )
 def test_a_base_that_moved_below_gets_a_new_commit(world, change, again):
@@ -581,7 +580,7 @@ def test_several_that_are_not_needed_are_all_closed(world):
 
 def test_a_protected_branch_is_not_pushed_to(world):
     asked = world.ask(NEW)
-    world.forge.rules.add(asked.branch)
+    world.protect(asked.branch)
     steps = Steps()
     with pytest.raises(RemoteError, match="is protected"):
         world.run(asked, steps)
@@ -596,14 +595,14 @@ def test_a_rule_of_the_server_is_an_error_that_names_it(world):
 
 
 class Overtaken(Steps):
-    """Lets somebody else push first."""
+    """Lets somebody else go first."""
 
-    def __init__(self, other):
+    def __init__(self, other, at="push"):
         super().__init__()
-        self.other = other
+        self.other, self.at = other, at
 
     def take(self, name, call):
-        if name == "push" and self.other:
+        if name == self.at and self.other:
             other, self.other = self.other, None
             other()
         return super().take(name, call)
@@ -618,6 +617,33 @@ def test_a_lost_lease_is_read_again(world):
     with pytest.raises(RemoteError, match="at the same time: run again"):
         world.run(OTHER, Overtaken(lambda: world.person_pushes(outcome.branch)))
     assert world.run(OTHER).done is Done.HELD
+
+
+def test_a_request_that_is_closed_meanwhile_is_not_edited(world):
+    world.run(NEW)
+    with pytest.raises(RemoteError, match="was closed at the same time: run again"):
+        world.run(OTHER, Overtaken(lambda: world.run({}), at="request"))
+    assert proposal_in(world.forge.request(1).body).closed == "not-needed"
+    assert world.run(OTHER).done is Done.OPENED
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_branch_that_somebody_has_a_request_for_stays(world, killed):
+    first = world.run(NEW)
+    world.upstream.git("branch", "release", "main")
+    theirs = world.forge.open_request(first.branch, "release", "backport", "by hand")
+    # Older than ours, so that ours is the last of the branch's.
+    ours, other = world.forge.kept[first.number], world.forge.kept[theirs.number]
+    world.forge.kept = {1: replace(other, number=1), 2: replace(ours, number=2)}
+    if killed:
+        world.forge.kept[2] = replace(ours, number=2, state=RequestState.CLOSED, body=closed_by_us(ours.body))
+    world.run({})
+    assert [request.number for request in world.requests()] == [1]
+    assert world.branches() == {first.branch}
+
+
+def closed_by_us(body: str) -> str:
+    return body.replace(" -->", " closed=not-needed -->")
 
 
 def test_a_deletion_that_is_refused_is_left(world):

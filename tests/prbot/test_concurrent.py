@@ -15,6 +15,8 @@ from tests.prbot.memory import SteppedForge, Steps
 from tests.prbot.repos import BOT, clone, environment
 from tests.prbot.worlds import NEW, OTHER, World, memory_world
 
+pytestmark = pytest.mark.slow
+
 TALK = {"labels": ("netpol",), "more": ("second",)}
 
 

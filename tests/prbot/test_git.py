@@ -111,6 +111,9 @@ def test_names_that_look_like_options_or_patterns_are_names(person, repository):
     for name in ("--help", "-x", "HEAD:k8s", "main --", "@{-1}x", "no\nsuch"):
         with pytest.raises(InputError, match="not a commit"):
             repository.resolve(name)
+    for name in ("a\0b", "\ud800"):
+        with pytest.raises(OptionError, match="cannot be asked about such a name"):
+            repository.resolve(name)
 
 
 def test_a_commit_keeps_modes_and_bytes(repository):
@@ -192,6 +195,7 @@ def test_the_same_input_makes_the_same_commit(tmp_path, person, repository):
         ".GIT/hooks/x",
         "a/.git/x",
         "a\0b",
+        "a\ud800",
         ".git /x",
         "git~1/config",
         ".g\u200cit/config",

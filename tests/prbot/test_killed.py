@@ -20,6 +20,8 @@ from tests.prbot.repos import environment
 from tests.prbot.test_apply import opened_twice
 from tests.prbot.worlds import NEW, OTHER, World, memory_world
 
+pytestmark = pytest.mark.slow
+
 TALK = {"labels": ("netpol", "bot"), "more": ("second", "third")}
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from netpol_gen.prbot.apply import apply
-from netpol_gen.prbot.forge import Forge, Request, RequestState
+from netpol_gen.prbot.forge import Forge, Request
 from netpol_gen.prbot.git import Repository
 from netpol_gen.prbot.process import Login
 from netpol_gen.prbot.remote import Remote
@@ -56,7 +56,7 @@ class World:
         return apply(self.remote(steps), forge, submission, BOT)
 
     def quiet(self, files: Mapping[str, bytes | None] | Submission, **other) -> Outcome:
-        """Run, and see that nothing remote was changed."""
+        """Run, and see that nothing remote was changed, nor asked to be."""
         before = self.state()
         steps = Steps()
         outcome = self.run(files, steps, **other)
@@ -64,10 +64,8 @@ class World:
         assert self.state() == before
         return outcome
 
-    def requests(self, state: RequestState = RequestState.OPEN) -> list[Request]:
-        if state is RequestState.OPEN:
-            return list(self.forge.open_requests())
-        raise NotImplementedError
+    def requests(self) -> list[Request]:
+        return list(self.forge.open_requests())
 
     def only(self) -> Request:
         (request,) = self.requests()
@@ -106,10 +104,17 @@ class World:
         self.forge.close_request(number)
 
     def merge(self, number: int) -> None:
-        assert isinstance(self.forge, MemoryForge)
-        self.forge.merge(number)
+        self._merge(number)
         self.person.git("switch", "-q", "main")
         self.person.git("pull", "-q", "origin", "main")
+
+    def _merge(self, number: int) -> None:
+        assert isinstance(self.forge, MemoryForge)
+        self.forge.merge(number)
+
+    def protect(self, branch: str) -> None:
+        assert isinstance(self.forge, MemoryForge)
+        self.forge.rules.add(branch)
 
     def delete(self, branch: str) -> None:
         self.upstream.git("update-ref", "-d", f"refs/heads/{branch}")
