@@ -212,7 +212,7 @@ def sticky(around: Surroundings, number: int, kind: str, sections: Sequence[Sect
     body, more = texts(sections, forge.comment_limit - ROOM, around)
     parts = {kind: body} | {f"{kind} {i}": text for i, text in enumerate(more, 2)}
     try:
-        changed = comments.put(forge, number, parts)
+        changed = comments.put(forge, number, parts, surplus={kind})
     except ReadOnlyError as error:
         say(f"no comment was written: {error}")
         return

@@ -70,11 +70,13 @@ def publish(proposal: Proposal, repository: Repository, remote: str, around: Sur
     put(forms[_FILES[wanted.form]] + (_patch(patch) if wanted.form is ProposeFormat.MARKDOWN else ""), "-")
     bot.output(around, _counts(proposal))
     if proposal.broken and not wanted.allow_breaking:
+        bot.output(around, {"outcome": "refused"})
         bot.summarise(around, sections)
         raise CheckFailedError(_BREAKING)
     if wanted.apply:
         _apply(proposal, sections, repository, remote, around, wanted)
     else:
+        bot.output(around, {"outcome": "dry-run"})
         bot.summarise(around, sections)
     return int(wanted.exit_code and bool(proposal.changes))
 
@@ -223,7 +225,9 @@ def comment(proposal: Proposal, around: Surroundings, wanted: Wanted, number: in
         if not number:
             raise OptionError("--apply with rendered output comments on a request: --pull-request N")
         bot.sticky(around, number, "proposal", sections)
-    if proposal.broken and not wanted.allow_breaking:
+    refused = bool(proposal.broken) and not wanted.allow_breaking
+    bot.output(around, {"outcome": "refused" if refused else "commented" if wanted.apply else "dry-run"})
+    if refused:
         raise CheckFailedError(_BREAKING)
     return int(wanted.exit_code and bool(proposal.changes))
 

@@ -253,8 +253,8 @@ def _publish(reviews: Sequence[Review], sides: _Sides, around: Surroundings, wan
     put(forms[f"review.{wanted.form}"], "-")
     bot.summarise(around, sections)
     found = _counts(reviews)
-    bot.output(around, found)
     failed = _failed(reviews, wanted.fail_on)
+    bot.output(around, {"outcome": "failed" if failed else "passed", **found})
     if wanted.apply:
         number = wanted.number or around.number
         if not number:

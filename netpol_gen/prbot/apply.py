@@ -99,7 +99,7 @@ def _say(run: Run, request: Request, commit: str) -> bool:
         run.forge.add_labels(request.number, missing)
         changed = True
     parts = {comments.part(number): text for number, text in enumerate(asked.more, start=2)}
-    return comments.put(run.forge, request.number, parts, surplus=True) or changed
+    return comments.put(run.forge, request.number, parts, surplus=comments.OF_A_PROPOSAL) or changed
 
 
 def _hold(run: Run, branch: str, request: Request | None, why: str) -> Outcome:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from netpol_gen.errors import InvariantError
 from netpol_gen.prbot.forge import Forge
@@ -11,6 +11,8 @@ from netpol_gen.prbot.marker import kind_of, marked, same
 
 HELD = "held"
 CLOSED = "closed"
+OF_A_PROPOSAL = frozenset({"part", HELD, CLOSED})
+"""Families of comments on a request that the bot opened itself; a review of that request is of another."""
 
 
 def part(number: int) -> str:
@@ -18,10 +20,11 @@ def part(number: int) -> str:
     return f"part {number}"
 
 
-def put(forge: Forge, number: int, wanted: Mapping[str, str], *, surplus: bool = False) -> bool:
+def put(forge: Forge, number: int, wanted: Mapping[str, str], *, surplus: Collection[str] = ()) -> bool:
     """Have the comments in `wanted` (text by kind) on a request, each once. Whether anything had to change.
 
-    With `surplus`, comments of ours of other kinds go. Comments by others, or without a mark, are never touched.
+    A kind's first word is its family; other comments of ours of the families in `surplus` go. Comments by others, or
+    without a mark, are never touched.
     """
     changed = False
     missing = {kind: _bounded(forge, marked(kind, text)) for kind, text in wanted.items()}
@@ -32,7 +35,7 @@ def put(forge: Forge, number: int, wanted: Mapping[str, str], *, surplus: bool =
             forge.edit_comment(number, comment.id, text)
             changed = True
         # A second one of a kind: two runs wrote it at the same time.
-        elif text is None and kind and (surplus or kind in wanted):
+        elif text is None and kind and (kind in wanted or kind.partition(" ")[0] in surplus):
             forge.delete_comment(number, comment.id)
             changed = True
     for text in missing.values():

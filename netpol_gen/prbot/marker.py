@@ -17,7 +17,9 @@ _PROPOSAL = re.compile(
     r"<!-- netpol-gen:proposal scope=([0-9a-f]{8,64}) content=([0-9a-f]{12,64}) commit=([0-9a-f]{40,64})"
     r"(?: closed=([a-z-]{1,20}))? -->"
 )
-_COMMENT = re.compile(r"<!-- netpol-gen:(part [1-9][0-9]{0,3}|held|closed) -->(?:\r?\n|$)")
+_COMMENT = re.compile(
+    r"<!-- netpol-gen:(part [1-9][0-9]{0,3}|held|closed|(?:review|proposal)(?: [1-9][0-9]{0,3})?) -->(?:\r?\n|$)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ def proposal_in(body: str) -> Proposal | None:
 
 
 def marked(kind: str, body: str) -> str:
-    """A comment of a kind: `part 2`, `held`, `closed`."""
+    """A comment of a kind: `part 2`, `held`, `closed`, `review`, `review 2`, `proposal`."""
     return f"{_START}{kind} -->\n{disarmed(body).rstrip()}\n"
 
 
