@@ -81,13 +81,16 @@ def surroundings_of(forge: ForgeKind, repository: str | None, url: str | None) -
     return replace(found, repository=repository or found.repository)
 
 
-def open_repository(directory: Path, around: Surroundings) -> Repository:
-    """The Git repository. Its token is for the forge's own server and for no other that a remote may name."""
+def open_repository(directory: Path, around: Surroundings, *, online: bool) -> Repository:
+    """The Git repository. Its token is for the forge's own server and for no other that a remote may name.
+
+    Offline it has none: an app's would have to be asked for.
+    """
     from netpol_gen.prbot.git import Repository
     from netpol_gen.prbot.process import Login
 
     login: Login | None = None
-    if (around.token or around.app) and around.server and around.repository:
+    if online:
         asked = open_forge(around).git_login()
         login = Login(asked.token, around.server, asked.user)
     return Repository.open(directory, os.environ, login)

@@ -138,7 +138,7 @@ def propose(
         return _rendered(given, around, where, wanted, pull_request)
     if pull_request is not None:
         raise OptionError("--pull-request is for rendered output (--path -); a request of its own is found by itself")
-    repository = bot.open_repository(repo, around)
+    repository = bot.open_repository(repo, around, online=apply)
     target, commit = _base(repository, remote, base, apply=apply)
     taken = bot.snapshot(repository, commit, [g.path for g in given])
     proposal = _propose(given, where, templates, taken, target, quiet=quiet)

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from netpol_gen.inventory import Inventory
     from netpol_gen.prbot.ci import Surroundings
     from netpol_gen.prbot.forge import Check
-    from netpol_gen.prbot.git import Repository
     from netpol_gen.proposal import Review
     from netpol_gen.propose import ManifestTree
     from netpol_gen.report.parts import Section
@@ -151,8 +150,7 @@ def review(
     if before is not None or after is not None:
         sides = _rendered(given, before, after)
     else:
-        repository = bot.open_repository(repo, around)
-        sides = _commits(repository, remote, given, base or around.base, head or around.head or "HEAD")
+        sides = _commits(repo, around, remote, given, (base or around.base, head or around.head or "HEAD"))
     where = Where(live, context, kubeconfig)
     reviews = [_review(g, sides, where, quiet=quiet) for g in given]
     return _publish(reviews, sides, around, _Wanted(apply, pull_request, fail_on, output, artifacts, quiet))
@@ -191,18 +189,21 @@ def _rendered(given: Sequence[environments.Given], before: str | None, after: st
 
 
 def _commits(
-    repository: Repository, remote: str, given: Sequence[environments.Given], base: str, head: str
+    directory: Path, around: Surroundings, remote: str, given: Sequence[environments.Given], ends: tuple[str, str]
 ) -> _Sides:
     from netpol_gen.prbot.remote import Remote
     from netpol_gen.propose import read_tree
 
+    base, head = ends
     if not base:
         raise OptionError("where the change began is not known: --base REV")
+    repository = bot.open_repository(directory, around, online=False)
     start, end = repository.resolve(base), repository.resolve(head)
     # What others merged meanwhile is no part of this change. Where all history is there, nobody need be asked for more.
     common = repository.merge_base(start, end)
     if common is None and repository.shallow:
-        common = Remote.of(repository, remote).merge_base(start, end)
+        online = bot.open_repository(directory, around, online=bool(around.token or around.app))
+        common = Remote.of(online, remote).merge_base(start, end)
     if common is None:
         raise OptionError(f"{base} and {head} have no history in common")
     roots = [g.path for g in given]

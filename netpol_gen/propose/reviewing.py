@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from netpol_gen.diff import compare
 from netpol_gen.edges import Edges
 from netpol_gen.flowtable import Flows
 from netpol_gen.inventory import Inventory
-from netpol_gen.lint import Finding, LintSettings, Material, read_documents, run
+from netpol_gen.lint import Finding, LintSettings, Material, Report, read_documents, run
 from netpol_gen.policy import NetworkPolicy
 from netpol_gen.proposal import Review
 from netpol_gen.propose.tree import ManifestTree
@@ -80,9 +81,28 @@ def _together(tree: ManifestTree, beside: Collection[NetworkPolicy]) -> tuple[Ne
 
 
 def _findings(given: Reviewed, edges: Edges | None) -> tuple[Finding, ...]:
-    documents = read_documents(given.after.manifests)
-    held = given.inventory if given.inventory.pods or given.inventory.controllers else None
-    found = run(Material(documents, held, edges, given.config, given.lint))
+    """Findings in the changed files that were not there before: only these are the change's."""
+    before = Counter(_same(f) for f in _lint(given.before, given, edges).active)
     texts = given.after.files
-    report = pinpoint(found, lambda path: texts[path].decode("utf-8-sig", "replace") if path in texts else None)
-    return tuple(f for f in report.active if f.place.path in given.changed)
+    found = pinpoint(
+        _lint(given.after, given, edges),
+        lambda path: texts[path].decode("utf-8-sig", "replace") if path in texts else None,
+    )
+    out = []
+    for finding in found.active:
+        known = _same(finding)
+        if before[known]:
+            before[known] -= 1
+        elif finding.place.path in given.changed:
+            out.append(finding)
+    return tuple(out)
+
+
+def _lint(tree: ManifestTree, given: Reviewed, edges: Edges | None) -> Report:
+    held = given.inventory if given.inventory.pods or given.inventory.controllers else None
+    return run(Material(read_documents(tree.manifests), held, edges, given.config, given.lint))
+
+
+def _same(finding: Finding) -> tuple[str, str, str]:
+    """What makes two findings one, wherever it stands: files and lines may move."""
+    return (finding.rule, finding.subject, finding.message)

@@ -72,7 +72,7 @@ def _findings(findings: Sequence[Finding]) -> list[Section]:
         for f in findings
     )
     head = columns(("severity", "rule", "place", "about", "finding"))
-    return [Section(f"## Findings in the changed files: {len(rows):,}\n", rows, head, parts.folded(rows))]
+    return [Section(f"## New findings: {len(rows):,}\n", rows, head, parts.folded(rows))]
 
 
 def review_json(reviews: Sequence[Review]) -> str:
