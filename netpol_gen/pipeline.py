@@ -52,7 +52,11 @@ def generate(
     """
     config = config or Config()
     in_force = tuple(inventory.policies if existing is None else existing)
-    edges = find_edges(flows, inventory, config)
+    return plan_of(find_edges(flows, inventory, config), config, in_force)
+
+
+def plan_of(edges: Edges, config: Config, in_force: Sequence[NetworkPolicy]) -> Plan:
+    """The same from edges that were found already; `in_force` are the policies in force."""
     accepted = edges.accepted
     known = edges.inventory
     before = Judge(in_force, known, tiers=known.tiers, ipblock_matches_pods=config.cni.ipblock_matches_pods)
@@ -84,7 +88,7 @@ def generate(
         ),
         edges,
         proof,
-        in_force,
+        tuple(in_force),
         tuple(sorted(replaces)),
     )
 

@@ -16,11 +16,12 @@ from netpol_gen.flowtable import Flows
 from netpol_gen.inventory import Inventory
 from netpol_gen.model import Edge
 from netpol_gen.owners import owners_of, read_codeowners
+from netpol_gen.pipeline import plan_of
 from netpol_gen.plan import Plan
 from netpol_gen.policy import NetworkPolicy
 from netpol_gen.proposal import EnvironmentProposal, PolicyChange, Proposal
 from netpol_gen.propose.decide import Decided, after, decide, drop, same_meaning, selected, without_effect
-from netpol_gen.propose.names import names_of
+from netpol_gen.propose.names import as_others, names_of
 from netpol_gen.propose.tree import ManifestTree, read_tree
 from netpol_gen.propose.write import LAYOUT, Written, check_layout, write
 from netpol_gen.verify import replay
@@ -108,10 +109,11 @@ def _environment(
     tree = environment.rendered or read_tree(files, environment.path, environment.default_namespace)
     existing, notes = in_force(tree, environment.inventory)
     adopt = environment.adopt
-    names = names_of(tree.policies.values(), environment.inventory, environment.config, adopt=adopt)
-    config = replace(environment.config, names=names)
     known = environment.inventory if not tree.tiers else replace(environment.inventory, tiers=tree.tiers)
-    plan = api.generate(environment.flows, known, config, existing)
+    edges = api.find_edges(environment.flows, known, environment.config)
+    names = names_of(tree.policies.values(), edges.inventory, environment.config, adopt=adopt)
+    config = replace(environment.config, names=names)
+    plan = plan_of(edges, config, as_others(existing, tree.policies, edges.inventory, names))
     decided = decide(plan, tree, adopt=adopt)
     difference = _difference(plan, existing, decided, config)
     if idle := without_effect(decided, difference, plan.edges.inventory, config.mode):

@@ -72,7 +72,7 @@ FLOWS = st.lists(
 ).map(lambda edges: [row(APPS[src], APPS[dst], port) for src, dst, port in edges])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(repositories(), FLOWS, st.sampled_from(Mode), st.booleans())
 def test_a_proposal_keeps_its_word(files, flows, mode, adopt):
     proposal = proposal_of(files, *flows, mode=mode, adopt=adopt)

@@ -238,3 +238,15 @@ def test_a_default_deny_is_proposed_when_asked_for():
     proposal = proposal_of({}, A_TO_B, config=Config(mode=Mode.FULL, default_deny=True))
     assert "shop/default-deny.yaml" in proposal.files
     assert counts(proposal)[Change.BROKEN] == 0
+
+
+def test_ours_that_selects_more_than_the_workload_it_is_called_by_is_not_written_over():
+    """Editing it into a policy for b alone would open a and c."""
+    one = manifest("b", "b", "policyTypes: [Egress]", more=OURS)
+    wide = one.replace(b"podSelector:\n    matchLabels:\n      app: b\n", b"podSelector: {}\n")
+    assert read_tree({"b.yaml": wide}).policies["shop/b"].policy.pod_selector.is_empty
+    for mode in Mode:
+        proposal = proposal_of({"b.yaml": wide}, A_TO_B, mode=mode)
+        assert "shop/b" not in {c.ref for c in proposal.changes}, mode
+        opened = [r for r in proposal.environments[0].difference.rows if r.change is Change.OPENED]
+        assert {(str(r.src), str(r.dst)) for r in opened} <= {("shop/a[Deployment]", "shop/b[Deployment]")}
