@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 from msgspec import Raw
@@ -46,19 +46,12 @@ _WRAPPED = msgspec.json.Decoder(Response)
 _BARE = msgspec.json.Decoder(Flow)
 
 
-class _Deed(NamedTuple):
-    """`hubble_meaning.Meaning` as the numbers that folding needs."""
-
-    reason: Reason | None
-    turned: bool
-    known: bool
-    adds: int
-    """For `Row.count`."""
-    bits: int
-    """For `Row.bits`."""
-    group: int
-    """`kind << 2 | turned << 1 | known`."""
-
+_Deed = tuple[Reason | None, bool, bool, int, int, int]
+"""`hubble_meaning.Meaning` as the numbers that folding needs: reason, turned, known, what to add to `Row.count` and
+to `Row.bits`, and `kind << 2 | turned << 1 | known`, the group. A plain tuple, because the interpreter takes one with
+names apart by iteration, which costs as much as looking it up."""
+_TURNED = 2
+"""In a group."""
 
 _Cell = list[Any]
 """Row, the endpoints as they came, `row.index << CONNECTION_BITS`, the latest connection; a list is quick to unpack."""
@@ -93,7 +86,7 @@ class Reader:
         self.rows = rows
         self.decoder: msgspec.json.Decoder[Any] = _WRAPPED
         self.cells: dict[tuple[bytes, int, int, str], _Cell] = {}
-        """Rows by `IP` as it came, port, `_Deed.group` and node, with the endpoints last seen there."""
+        """Rows by `IP` as it came, port, the group of the deed and node, with the endpoints last seen there."""
         self.forms: dict[bytes, tuple[Raw, dict[str, int]]] = {}
         """Numbers of ends by the endpoint's bytes and the address, with a copy of the bytes that all may share."""
         self.deeds: dict[tuple[Any, ...], _Deed] = {}
@@ -211,6 +204,7 @@ class Reader:
         connection, windowed, since, until = rows.log.append, bool(rows.window), self.since, self.until
         if len(cells) > _MEMO_LIMIT or len(self.forms) > _MEMO_LIMIT or len(minutes) > _MEMO_LIMIT:
             self._forget()
+        minute, hour = "", None  # of the record before: mostly the same
         for index, flow in enumerate(records):
             if flow is None or (l4 := flow.l4) is None:
                 self._odd(flow, numbers[index], bytes_of and bytes_of(index))
@@ -226,11 +220,14 @@ class Reader:
                 continue
 
             when = flow.time
-            hour = minutes.get(when[:16])
+            if when[:16] != minute:
+                minute = when[:16]
+                hour = minutes.get(minute)
             if hour is not None and when[-1] == "Z":
                 when = when[:-1]
             elif (found := times.canonical(when)) is not None:
-                when = found
+                # Its zone may be another one: what the next record begins with is looked up again.
+                when, minute = found, ""
                 hour = minutes[when[:16]] = times.nanoseconds(when) // times.HOUR << PORT_BITS
             else:
                 self._odd(flow, numbers[index], bytes_of and bytes_of(index))
@@ -248,7 +245,7 @@ class Reader:
                 0 if event is None else event.type,
                 flow.drop_reason_desc,
             )
-            reason, turned, known, adds, bits, group = deed = deeds.get(known_as) or self._deed(flow, flags, known_as)
+            reason, turned, known, adds, bits, group = deeds.get(known_as) or self._deed(flow, flags, known_as)
             if reason is not None:
                 rows.aside(reason, numbers[index], detail(flow, reason))
                 continue
@@ -276,7 +273,7 @@ class Reader:
                     continue
                 # One text for each node: what cells share stays in the processor's cache.
                 flow.node_name = self.shared.setdefault(flow.node_name, flow.node_name)
-                cell = self._cell(flow, ends, deed, server, numbers[index])
+                cell = self._cell(flow, ends, server, group, numbers[index])
                 if cell is None:
                     continue
                 cells[place[0], server, group, flow.node_name] = cell
@@ -348,7 +345,7 @@ class Reader:
             known = found.evidence is not None
             evidence = 0 if found.evidence is None else 1 << (EVIDENCE_SHIFT + found.evidence.rank)
             kind = Kind(found.protocol, found.verdict.value, found.drop_reason)
-            deed = _Deed(
+            deed = (
                 found.reason,
                 found.turned,
                 known,
@@ -366,16 +363,16 @@ class Reader:
             self.deeds[known_as] = deed
         return deed
 
-    def _cell(self, flow: Flow, ip: Addresses, deed: _Deed, server: int, line: int) -> _Cell | None:
+    def _cell(self, flow: Flow, ip: Addresses, server: int, group: int, line: int) -> _Cell | None:
         """The row of a record with its ends looked up; None where an end makes it no evidence."""
         source, src = self._end(bytes(flow.source), ip.source)
         destination, dst = self._end(bytes(flow.destination), ip.destination)
         if src < 0 or dst < 0:
             self._no_end(ip, line, src, dst)
             return None
-        if deed.turned:
+        if group & _TURNED:
             src, dst = dst, src
-        row = self.rows.row(Key(src, dst, server, deed.group >> 2), line)
+        row = self.rows.row(Key(src, dst, server, group >> 2), line)
         if row.first is None:
             row.first, row.last = "~", ""
         if flow.node_name and flow.node_name not in row.nodes:

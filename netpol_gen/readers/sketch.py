@@ -22,6 +22,12 @@ _EMPTY = np.empty(0, dtype=np.uint64)
 Words = np.ndarray
 
 
+def distinct(words: Words) -> Words:
+    """What `numpy.unique` gives, which counts in a hash table first: several times as slow where most values differ."""
+    words = np.sort(words)
+    return words[np.append(True, words[1:] != words[:-1])] if len(words) else words
+
+
 def mix(connections: Words) -> Words:
     """40-bit hashes of `hour << 16 | client port` (the finishing step of splitmix64)."""
     word = connections.astype(np.uint64)
@@ -36,19 +42,19 @@ def mix(connections: Words) -> Words:
 def fold(log: array[int], hashes: Words | None, hours: Words | None) -> tuple[Words, Words]:
     """Add a log of `row << 36 | hour << 16 | client port` to sorted `row << 40 | hash` and `row << 20 | hour`."""
     # A copy: the log cannot shrink while an array looks into it.
-    seen = np.unique(np.array(log, dtype=np.uint64))
-    in_hours = np.unique(seen >> np.uint64(_PORT_BITS))
+    seen = distinct(np.array(log, dtype=np.uint64))
+    in_hours = distinct(seen >> np.uint64(_PORT_BITS))
     row = seen >> np.uint64(_CONNECTION_BITS)
     hashed = row << np.uint64(HASH_BITS) | mix(seen & np.uint64((1 << _CONNECTION_BITS) - 1))
     return (
         smallest(np.concatenate([_EMPTY if hashes is None else hashes, hashed])),
-        np.unique(np.concatenate([_EMPTY if hours is None else hours, in_hours])),
+        distinct(np.concatenate([_EMPTY if hours is None else hours, in_hours])),
     )
 
 
 def smallest(words: Words) -> Words:
     """Sorted, distinct, and of each row only as many as the sketch needs."""
-    words = np.unique(words)
+    words = distinct(words)
     row = words >> np.uint64(HASH_BITS)
     starts = np.flatnonzero(np.concatenate([[True], row[1:] != row[:-1]])) if len(row) else np.empty(0, dtype=np.intp)
     lengths = np.diff(np.append(starts, len(row)))

@@ -6,7 +6,7 @@ hash, and places are put back into file order.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -154,7 +154,7 @@ def merge(shares: Sequence[Share], partials: Sequence[Partial], offsets: Sequenc
     if len(merged.rows) >= MAX_ROWS - 1:
         raise InputError(f"more than {MAX_ROWS} distinct conversations; split the input by time")
     merged.hashes = sketch.smallest(np.concatenate(hashes))
-    merged.hours = np.unique(np.concatenate(hours))
+    merged.hours = sketch.distinct(np.concatenate(hours))
     return merged
 
 
@@ -226,16 +226,22 @@ def _seen(
         "last_seen": [row.last for row in chosen],
         "hours": [hours[i] for i in order],
         "signals": [row.bits & ((1 << EVIDENCE_SHIFT) - 1) for row in chosen],
-        "direction": [_evidence(row.bits) for row in chosen],
+        "direction": _each(_evidence, [row.bits >> EVIDENCE_SHIFT for row in chosen]),
         "flows": [max(1, flows[row.index] + (row.extra.flows if row.extra else 0)) for row in chosen],
         "records": [row.count % REPLY_UNIT for row in chosen],
         "replies": [row.count // REPLY_UNIT for row in chosen],
         "bytes": [extra.bytes if extra else None for extra in extras],
         "packets": [extra.packets if extra else None for extra in extras],
         "dst_service": [min(extra.services) if extra and extra.services else None for extra in extras],
-        "nodes": [_nodes(row.nodes) for row in chosen],
+        "nodes": _each(_nodes, [row.nodes for row in chosen]),
         "sample": [f"{files[row.line >> LINE_BITS]}:{row.line & LINE_MASK}" for row in chosen],
     }
+
+
+def _each(function: Callable[[Any], Any], values: Sequence[Any]) -> list[Any]:
+    """The function of each value, worked out once for equal ones."""
+    found = {value: function(value) for value in set(values)}
+    return [found[value] for value in values]
 
 
 def _nodes(names: tuple[str, ...]) -> list[str]:
@@ -245,8 +251,7 @@ def _nodes(names: tuple[str, ...]) -> list[str]:
     return sorted({name.rpartition("/")[2] for name in names} - {""})
 
 
-def _evidence(bits: int) -> str | None:
-    ranks = bits >> EVIDENCE_SHIFT
+def _evidence(ranks: int) -> str | None:
     return str(_EVIDENCE[(ranks & -ranks).bit_length() - 1]) if ranks else None
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta, timezone
+from functools import lru_cache
 
 SECOND = 1_000_000_000
 HOUR = 3600 * SECOND
@@ -52,10 +53,15 @@ def text(nanoseconds_since_epoch: int) -> str:
 
 def nanoseconds(canonical_text: str) -> int:
     """Nanoseconds since the epoch. Seconds or a fraction that are no numbers count as zero."""
-    minute = datetime.fromisoformat(canonical_text[:16] + ":00+00:00")
     seconds, fraction = canonical_text[17:19], canonical_text[20:29]
-    whole = int(minute.timestamp()) + (int(seconds) if seconds.isdecimal() and seconds.isascii() else 0)
+    whole = _minute(canonical_text[:16]) + (int(seconds) if seconds.isdecimal() and seconds.isascii() else 0)
     return whole * SECOND + (int(fraction.ljust(9, "0")) if fraction.isdecimal() and fraction.isascii() else 0)
+
+
+@lru_cache(1 << 12)
+def _minute(text_of_minute: str) -> int:
+    """Seconds since the epoch of `2021-06-16T16:52`: a capture has few of them, and many times in each."""
+    return int(datetime.fromisoformat(f"{text_of_minute}:00+00:00").timestamp())
 
 
 def parse(text_of_time: str) -> int | None:

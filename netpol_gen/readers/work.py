@@ -7,12 +7,14 @@ fork would.
 
 from __future__ import annotations
 
+import gc
 import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from netpol_gen.errors import InputError, InvariantError
@@ -77,10 +79,23 @@ def run(jobs: Sequence[Job], processes: int, window: Window) -> list[Partial]:
 def read(jobs: Sequence[Job], window: Window) -> Partial:
     """Read jobs one after another in this process."""
     rows = Rows(window)
-    for job in jobs:
-        rows.begin(job.share, job.source)
-        sniff.by_name(job.source).read(Stream(job.item, job.part), rows)
-    return rows.finish()
+    with no_collection():
+        for job in jobs:
+            rows.begin(job.share, job.source)
+            sniff.by_name(job.source).read(Stream(job.item, job.part), rows)
+        return rows.finish()
+
+
+@contextmanager
+def no_collection() -> Iterator[None]:
+    """Without the garbage collector, which looks through all rows again and again for cycles that there are not."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _batches(jobs: Sequence[Job], processes: int) -> list[list[Job]]:

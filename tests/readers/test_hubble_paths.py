@@ -1,0 +1,112 @@
+"""Whole blocks decoded at once and lines understood one by one: two ways to the same table."""
+
+from __future__ import annotations
+
+import gc
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from netpol_gen.config import Config
+from netpol_gen.errors import BadRecordsError
+from netpol_gen.readers import hubble_fold, read_flows, sketch
+from tests.readers.making import DB, HOUR, WORLD, flow, ip, lines, read_bytes, reply, tcp, udp
+from tests.readers.test_hubble_whole import outcome
+
+ZONES = ("Z", "+02:00", "-00:30", "z", " UTC")
+NEAR = {"ID": 4, **DB, "workloads": [{"kind": "StatefulSet", "name": "db"}]}
+
+
+@st.composite
+def records(draw):
+    """A record as an exporter writes it, or nearly."""
+    fraction = draw(st.sampled_from(["", ".5", ".123456", ".123456789", ".100000000"]))
+    second = draw(st.integers(0, 60))
+    minute = draw(st.sampled_from([0, 8, 59]))
+    when = f"2024-05-06T{draw(st.integers(5, 9)):02d}:{minute:02d}:{second:02d}{fraction}{draw(st.sampled_from(ZONES))}"
+    port = draw(st.integers(40000, 40003))
+    flags = draw(st.sampled_from([("SYN",), ("SYN", "ACK"), ("ACK",), ("RST",), ()]))
+    changes = draw(
+        st.sampled_from(
+            [
+                {},
+                {"destination": NEAR},
+                {"destination": WORLD, "IP": ip("10.0.0.1", "203.0.113.7"), "destination_names": ["a.example."]},
+                {"l4": udp(port, 53)},
+                {"l4": {"ICMPv4": {"type": 8}}},
+                {"l4": {"TCP": {"source_port": str(port), "destination_port": 5432}}},
+                {"l4": tcp(port, 0, "SYN")},
+                {"l4": tcp(port, 70000, "SYN")},
+                {"verdict": "SOMETHING_NEW"},
+                {"verdict": 1},
+                {"verdict": "DROPPED", "drop_reason": 133, "drop_reason_desc": "POLICY_DENIED"},
+                {"is_reply": None, "trace_observation_point": "TO_OVERLAY"},
+                {"is_reply": None, "trace_reason": "REPLY"},
+                {"event_type": {"type": 5}, "trace_observation_point": None},
+                {"destination_service": {"name": "db", "namespace": "shop"}},
+                {"aggregate": {"ingress_flow_count": 3}},
+                {"source": None},
+                {"IP": ip("10.0.0.1", "somewhere")},
+                {"node_name": None},
+            ]
+        )
+    )
+    make = draw(st.sampled_from([flow, reply]))
+    ends = (port, 5432) if make is flow else (5432, port)
+    common = {"time": when, "node_name": draw(st.sampled_from(["a", "default/b"])), "l4": tcp(*ends, *flags)}
+    return make(**{**common, **changes})
+
+
+LINES = st.lists(
+    st.tuples(records(), st.sampled_from(["wrapped", "bare", "spaced"])) | st.sampled_from(["", "x", "{}", '{"flow":']),
+    min_size=1,
+    max_size=12,
+)
+
+
+def written(shape):
+    if isinstance(shape, str):
+        return shape
+    record, how = shape
+    if how == "wrapped":
+        return record
+    return json.dumps(record, separators=(",", ":")) if how == "bare" else json.dumps({"flow": record, "time": None})
+
+
+@settings(max_examples=300)
+@given(shapes=LINES)
+def test_a_block_says_what_its_lines_say(tmp_path_factory, shapes):
+    directory = tmp_path_factory.mktemp("paths")
+    data = lines(flow(), *map(written, shapes))
+    whole = outcome(read_bytes(directory, data))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hubble_fold.Reader, "_decode", lambda *_: None)
+        assert outcome(read_bytes(directory, data)) == whole
+
+
+def test_the_zone_of_one_record_is_not_that_of_the_next(tmp_path):
+    times = ("2024-05-06T07:08:09+02:00", "2024-05-06T07:08:10Z", "2024-05-06T07:08:11+02:00", "2024-05-06T07:08:12Z")
+    [row] = read_bytes(tmp_path, lines(*(flow(time=time) for time in times))).table.to_pylist()
+    assert row["hours"] == [HOUR - 2, HOUR]
+
+
+def test_the_collector_of_cycles_is_as_it_was(tmp_path):
+    path = tmp_path / "flows.jsonl"
+    path.write_bytes(lines(flow(), "{"))
+    for enabled in (True, False):
+        (gc.enable if enabled else gc.disable)()
+        try:
+            read_flows([path], processes=1)
+            with pytest.raises(BadRecordsError):
+                read_flows([path], processes=1, config=Config(strict=True))
+            assert gc.isenabled() is enabled
+        finally:
+            gc.enable()
+
+
+@given(values=st.lists(st.integers(0, 2**64 - 1) | st.integers(0, 3), max_size=30))
+def test_distinct_values_are_those_of_a_set(values):
+    assert sketch.distinct(np.array(values, dtype=np.uint64)).tolist() == sorted(set(values))
