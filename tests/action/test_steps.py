@@ -425,7 +425,7 @@ def test_what_is_printed_is_no_command_of_the_runner(job):
 def test_secrets_stay_out_of_log_and_results(job):
     secret = "ghs_" + "5e" * 18
     key = "-----BEGIN RSA PRIVATE KEY-----\nc2VjcmV0\n-----END RSA PRIVATE KEY-----\n"
-    refused = use(job, {**PROPOSE, "token": secret, "app-id": "1", "app-private-key": key})
+    refused = use(job, {**PROPOSE, "apply": "true", "token": secret, "app-id": "1", "app-private-key": key})
     assert "no RSA key in PEM form" in refused.log
     assert secret not in refused.log
     assert "c2VjcmV0" not in refused.log

@@ -15,6 +15,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from netpol_gen.prbot import ci
+from netpol_gen.prbot.submission import Done
 from tests.action.expressions import UnknownExpressionError, filled, holds
 from tests.action.runner import PINNED, ROOT, read_action
 
@@ -108,6 +109,18 @@ def test_every_output_is_one_that_the_program_or_the_script_writes():
     for name, about in read_action()["outputs"].items():
         assert about["value"] == f"${{{{ steps.run.outputs.{name} }}}}"
         assert name in kinds or f'"{name}"' in "".join(sources) or f"{name}=" in script, name
+
+
+def test_every_outcome_is_named_where_people_look():
+    sources = [(ROOT / "netpol_gen/cli" / f"{name}.py").read_text(encoding="utf-8") for name in ("publish", "review")]
+    said = set()
+    for line in re.findall(r'"outcome": (.*)', "".join(sources)):
+        said |= set(re.findall(r'"([a-z-]+)"', line.partition(", ")[0]))
+    assert {"read-only", "refused", "commented", "dry-run", "passed", "failed"} <= said
+    words = re.findall(r"[a-z-]+", read_action()["outputs"]["outcome"]["description"])
+    assert said | set(Done) <= set(words)
+    about = (ROOT / "docs/pr-bot.md").read_text(encoding="utf-8")
+    assert all(f"`{each}`" in about for each in (said - {"passed", "failed"}) | set(Done))
 
 
 def test_secrets_go_through_the_environment_that_the_program_reads():
