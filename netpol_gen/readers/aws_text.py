@@ -18,6 +18,7 @@ from isal import isal_zlib
 from netpol_gen.flowtable import Reason
 from netpol_gen.readers import aws_fields, vpc_lines
 from netpol_gen.readers.aws_fields import Kind, Layout
+from netpol_gen.readers.columns import array
 from netpol_gen.readers.files import Input, Stream
 from netpol_gen.readers.vpc import PLACE_BITS
 from netpol_gen.readers.vpc_table import Account, Spot
@@ -227,7 +228,7 @@ class Text:
         columns: list[Any] = []
         for each in self.columns:
             if each.name == "place":
-                columns.append(pa.array(places))
+                columns.append(array(places, pa.int64()))
             elif each.name == "line":
                 columns.append(pa.nulls(rows, pa.string()) if notes is None else notes)
             elif each.name in has:

@@ -60,8 +60,8 @@ def chosen(texts: Sequence[str | None], codes: np.ndarray) -> pa.Array:
     return column(texts, pa.string()).take(array(codes, pa.int32()))
 
 
-def sequence(*keys: np.ndarray) -> tuple[np.ndarray, bool]:
-    """The order of rows by integers, the first of them most significant, and whether no two rows are the same.
+def sequence(*keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The order of rows by integers, the first most significant, and whether each row is the same as the one before.
 
     Several of small range are one number, so that there are fewer to sort by.
     """
@@ -78,11 +78,12 @@ def sequence(*keys: np.ndarray) -> tuple[np.ndarray, bool]:
             packed.append(values)
             size = min(span, _WIDE)
     order = np.lexsort(packed[::-1])
-    same = np.ones(max(len(order) - 1, 0), dtype=bool)
+    same = np.ones(len(order), dtype=bool)
+    same[:1] = False
     for key in packed:
         found = key[order]
-        same &= found[1:] == found[:-1]
-    return order, not same.any()
+        same[1:] &= found[1:] == found[:-1]
+    return order, same
 
 
 def _known(values: Sequence[Any]) -> pa.Buffer | None:

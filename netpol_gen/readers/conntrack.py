@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from netpol_gen.codes import numbers
 from netpol_gen.flowtable import Flows, Reason
 from netpol_gen.readers import conntrack_xml
 from netpol_gen.readers.conntrack_addresses import Addresses
@@ -86,7 +87,7 @@ def read(items: Sequence[Input], options: Options, *, snapshot: int | None = Non
     for number, item in enumerate(items):
         reader.file(item, number)
     table = conntrack_table.build(reader.folder.finish(), reader.addresses, names)
-    untimed = any(each == UNKNOWN_TIME for each in table.column("first_seen").cast("int64").unique().to_pylist())
+    untimed = bool((numbers(table.column("first_seen")) == UNKNOWN_TIME).any())
     return finish(table, reader.account, SOURCE, names, (_UNTIMED,) if untimed else ())
 
 

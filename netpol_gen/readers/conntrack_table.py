@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from netpol_gen.codes import within
 from netpol_gen.flowtable import schema
 from netpol_gen.model import DirectionEvidence, ObservedVerdict
+from netpol_gen.readers.columns import array, chosen, column
 from netpol_gen.readers.conntrack_addresses import Addresses
 from netpol_gen.readers.conntrack_meaning import L4
 from netpol_gen.readers.conntrack_rows import HASH_BITS, NO_HOUR, Conversations
 from netpol_gen.readers.conntrack_words import Int, Mask
 from netpol_gen.readers.rows import SKETCH
-from netpol_gen.readers.vpc import PLACE_BITS
-from netpol_gen.readers.vpc_table import ordered
+from netpol_gen.readers.vpc_table import lists, ordered, samples
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -28,11 +29,12 @@ def build(shares: Iterable[Conversations], addresses: Addresses, names: Sequence
     """The table; `names` are the files by number."""
     import pyarrow as pa  # noqa: PLC0415 - half a second that `--help` must not pay
 
-    tables = [_share(each, addresses, names) for each in shares]
-    return ordered(pa.concat_tables([schema().empty_table(), *tables]))
+    texts = _Texts(addresses)
+    tables = [_share(each, addresses, texts, names) for each in shares]
+    return ordered(pa.concat_tables(tables)) if tables else schema().empty_table()
 
 
-def _share(c: Conversations, addresses: Addresses, names: Sequence[str]) -> pa.Table:
+def _share(c: Conversations, addresses: Addresses, texts: _Texts, names: Sequence[str]) -> pa.Table:
     import pyarrow as pa  # noqa: PLC0415
 
     rows = len(c.client)
@@ -42,45 +44,62 @@ def _share(c: Conversations, addresses: Addresses, names: Sequence[str]) -> pa.T
     flows, octets, packets = _counts(c, addresses)
     counted = octets >= 0
     columns: dict[str, Any] = {
-        "first_seen": pa.array(c.first).cast(when),
-        "last_seen": pa.array(c.last).cast(when),
+        "first_seen": array(c.first, when),
+        "last_seen": array(c.last, when),
         "hours": _hours(c.hour),
-        "src_ip": _texts(c.client, addresses),
-        "dst_ip": _texts(c.dialled, addresses),
-        "src_port": pa.array(c.client_port, pa.int32(), mask=decided),
-        "dst_port": pa.array(c.dialled_port, pa.int32()),
-        "protocol": pa.array([each.name for each in L4]).take(pa.array(c.protocol)),
+        "src_ip": texts.of(c.client),
+        "dst_ip": texts.of(c.dialled),
+        "src_port": array(c.client_port, pa.int32(), decided),
+        "dst_port": array(c.dialled_port, pa.int32()),
+        "protocol": chosen([each.name for each in L4], c.protocol),
         "observed_verdict": _constant(str(ObservedVerdict.FORWARDED), np.ones(rows, dtype=bool)),
         "direction": _constant(str(DirectionEvidence.CONNTRACK), decided),
-        "signals": pa.array(c.signals, pa.int32()),
-        "flows": pa.array(flows),
-        "records": pa.array(c.records),
-        "replies": pa.array(np.zeros(rows, dtype=np.int64)),
-        "bytes": pa.array(octets, mask=~counted),
-        "packets": pa.array(packets, mask=~counted),
-        "backend_ip": _texts(c.server, addresses, ~translated),
-        "backend_port": pa.array(c.server_port, pa.int32(), mask=~translated),
+        "signals": array(c.signals, pa.int32()),
+        "flows": array(flows, pa.int64()),
+        "records": array(c.records, pa.int64()),
+        "replies": array(np.zeros(rows), pa.int64()),
+        "bytes": array(octets, pa.int64(), ~counted),
+        "packets": array(packets, pa.int64(), ~counted),
+        "backend_ip": texts.of(c.server, ~translated),
+        "backend_port": array(c.server_port, pa.int32(), ~translated),
         "source": _constant(SOURCE, np.ones(rows, dtype=bool)),
-        "sample": _samples(c.place, names),
+        "sample": samples(c.place, names),
     }
     for each in schema():
         if each.name not in columns:
-            columns[each.name] = _no_lists(rows) if pa.types.is_list(each.type) else pa.nulls(rows, each.type)
+            columns[each.name] = (
+                lists(np.zeros(rows + 1), column([], pa.string()))
+                if pa.types.is_list(each.type)
+                else pa.nulls(rows, each.type)
+            )
     return pa.Table.from_arrays([columns[each.name] for each in schema()], schema=schema())
 
 
 def _constant(value: str, where: Mask) -> pa.Array:
-    import pyarrow as pa  # noqa: PLC0415
-
-    return pa.array([value]).take(pa.array(np.zeros(len(where), dtype=np.int8), mask=~where))
+    return chosen([None, value], where)
 
 
-def _texts(codes: Int, addresses: Addresses, missing: Mask | None = None) -> pa.Array:
-    import pyarrow as pa  # noqa: PLC0415
+class _Texts:
+    """Addresses as texts: those of all shares and columns are much the same, and each is written once."""
 
-    distinct, inverse = np.unique(codes, return_inverse=True)
-    texts = pa.array([addresses.text(code) for code in distinct.tolist()], pa.string())
-    return texts.take(pa.array(inverse, mask=missing))
+    def __init__(self, addresses: Addresses) -> None:
+        self._addresses = addresses
+        self._known = np.empty(0, dtype=np.int64)
+        self._texts: dict[int, str] = {}
+        self._array: pa.Array = None
+
+    def of(self, codes: Int, missing: Mask | None = None) -> pa.Array:
+        """A column of them."""
+        import pyarrow as pa  # noqa: PLC0415
+
+        distinct = np.unique(codes)
+        new = distinct[~within(distinct, self._known)]
+        if len(new) or self._array is None:
+            self._known = np.sort(np.concatenate([self._known, new]))
+            self._texts.update((code, self._addresses.text(code)) for code in new.tolist())
+            self._array = column([*map(self._texts.__getitem__, self._known.tolist()), None], pa.string())
+        at = np.searchsorted(self._known, codes)
+        return self._array.take(array(at if missing is None else np.where(missing, len(self._known), at), pa.int32()))
 
 
 def _hours(hours: Int) -> pa.Array:
@@ -88,23 +107,7 @@ def _hours(hours: Int) -> pa.Array:
     import pyarrow as pa  # noqa: PLC0415
 
     told = hours != NO_HOUR
-    offsets = np.concatenate([[0], np.cumsum(told)]).astype(np.int32)
-    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(hours[told].astype(np.int32)))
-
-
-def _no_lists(rows: int) -> pa.Array:
-    import pyarrow as pa  # noqa: PLC0415
-
-    return pa.ListArray.from_arrays(pa.array(np.zeros(rows + 1, dtype=np.int32)), pa.array([], pa.string()))
-
-
-def _samples(places: Int, names: Sequence[str]) -> pa.Array:
-    import pyarrow as pa  # noqa: PLC0415
-    import pyarrow.compute as pc  # noqa: PLC0415
-
-    files = pa.array(list(names), pa.string()).take(pa.array(places >> PLACE_BITS))
-    lines = pa.array(places & ((1 << PLACE_BITS) - 1)).cast(pa.string())
-    return pc.binary_join_element_wise(files, lines, ":")
+    return lists(np.concatenate([[0], np.cumsum(told)]), array(hours[told], pa.int32()))
 
 
 def _counts(c: Conversations, addresses: Addresses) -> tuple[Int, Int, Int]:

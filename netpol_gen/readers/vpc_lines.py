@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
 
+from netpol_gen.readers.columns import array, column
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -66,7 +68,7 @@ def batch(lines: Lines, place: int) -> pa.RecordBatch:
     np.add(lines.ends, 1, out=offsets[1:], casting="unsafe")
     text = pa.Array.from_buffers(pa.string(), count, [None, pa.py_buffer(offsets), pa.py_buffer(lines.data)])
     return pa.RecordBatch.from_arrays(
-        [text, pa.array(np.arange(place, place + count, dtype=np.int64))], names=["line", "place"]
+        [text, array(np.arange(place, place + count), pa.int64())], names=["line", "place"]
     )
 
 
@@ -75,8 +77,9 @@ def listed(lines: Iterable[tuple[bytes, int]]) -> pa.RecordBatch:
     import pyarrow as pa  # noqa: PLC0415
 
     pairs = list(lines)
-    texts = pa.array([utf8(text).decode() for text, _ in pairs], pa.string())
-    return pa.record_batch([texts, pa.array([place for _, place in pairs], pa.int64())], schema=schema())
+    texts = column([utf8(text).decode() for text, _ in pairs], pa.string())
+    places = column([place for _, place in pairs], pa.int64())
+    return pa.RecordBatch.from_arrays([texts, places], schema=schema())
 
 
 def utf8(data: bytes) -> bytes:
@@ -101,4 +104,7 @@ def footer(head: bytes, name: str) -> bytes:
         return head
     with path.open("rb") as file:
         file.seek(max(0, file.seek(0, io.SEEK_END) - _FOOTER))
-        return file.read().lower()
+        end = file.read()
+    # Of a whole file it is told how long its footer is.
+    size = 8 + int.from_bytes(end[-8:-4], "little") if end.endswith(b"PAR1") else len(end)
+    return end[-size:].lower()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from netpol_gen.codes import Texts, known, numbers, plain, texts
+from netpol_gen.codes import Texts, known, numbers, picked, plain, texts
 from netpol_gen.errors import InvariantError, printable
 from netpol_gen.flowtable import Flows, Ledger, Reason, schema
 from netpol_gen.readers.columns import array, chosen, column, sequence
@@ -198,14 +198,14 @@ def _columns(found: pa.Table, ends: Sequence[End], source: Source, names: Sequen
     """The flow table. Its order is found first, so that columns are made in it."""
     import pyarrow as pa  # noqa: PLC0415
 
-    at, distinct = _sequence(found, ends)
+    at, same = _sequence(found, ends)
     mark = numbers(found.column("y"))[at]
     decided, verdict = mark >> 60 & 1, mark >> 40 & 3
     when, short = pa.timestamp("ns", tz="UTC"), pa.int32()
     columns: dict[str, Any] = {
         "first_seen": array(numbers(found.column("first"))[at], when),
         "last_seen": array(numbers(found.column("last"))[at], when),
-        "hours": _lists(np.arange(len(at) + 1), array(numbers(found.column("h"))[at], short)),
+        "hours": lists(np.arange(len(at) + 1), array(numbers(found.column("h"))[at], short)),
         "src_port": array(numbers(found.column("sport"))[at], short, decided == 1),
         "dst_port": array(mark & 0xFFFF, short),
         "protocol": _named(_PROTOCOLS, mark >> 32 & 0xFF),
@@ -214,7 +214,7 @@ def _columns(found: pa.Table, ends: Sequence[End], source: Source, names: Sequen
         "direction": _named({1: source.evidence}, decided),
         "signals": array(numbers(found.column("signals"))[at], short),
         "source": chosen([source.name], np.zeros(len(at), dtype=np.int32)),
-        "sample": _samples(numbers(found.column("place"))[at], names),
+        "sample": samples(numbers(found.column("place"))[at], names),
     }
     for name in ("flows", "records", "replies", "bytes", "packets"):
         counted = found.column(name)
@@ -223,11 +223,11 @@ def _columns(found: pa.Table, ends: Sequence[End], source: Source, names: Sequen
         columns[f"{name}_ip"] = chosen(end.texts, end.codes[at])
         columns |= _who(name, texts(found.column(f"who_{name}")), at) if f"who_{name}" in found.column_names else {}
     # Sorted before the columns that no source of this kind has are added: most of them are.
-    made = pa.table(columns) if distinct else ordered(pa.table(columns))
+    made = ordered(pa.table(columns)) if same.any() else pa.table(columns)
     whole = [
         made.column(each.name)
         if each.name in columns
-        else _lists(np.zeros(len(at) + 1), column([], pa.string()))
+        else lists(np.zeros(len(at) + 1), column([], pa.string()))
         if pa.types.is_list(each.type)
         else pa.nulls(len(at), each.type)
         for each in schema()
@@ -235,19 +235,24 @@ def _columns(found: pa.Table, ends: Sequence[End], source: Source, names: Sequen
     return pa.Table.from_arrays(whole, schema=schema())
 
 
-def _sequence(found: pa.Table, ends: Sequence[End]) -> tuple[np.ndarray, bool]:
-    """The rows in the order of `_ORDER`, and whether that tells all of them apart."""
-    mark, first, last = (numbers(found.column(name)) for name in ("y", "first", "last"))
-    for unit in (NS, NS // 1000):
-        # Most sources have times of whole seconds or milliseconds: smaller numbers, fewer of which are to be sorted by.
-        if not (first % unit).any() and not (last % unit).any():
-            first, last = first // unit, last // unit
-            break
+def _sequence(found: pa.Table, ends: Sequence[End]) -> tuple[np.ndarray, np.ndarray]:
+    """The rows in the order of `_ORDER`, and which of them it does not tell from the one before."""
+    mark = numbers(found.column("y"))
     protocol, verdict = _in_order(_PROTOCOLS)[mark >> 32 & 0xFF], _in_order(dict(enumerate(VERDICTS)))[mark >> 40 & 3]
     # No port comes after all ports.
     sport = np.where(mark >> 60 & 1, 1 << 16, numbers(found.column("sport")))
     src, dst = ends
-    return sequence(first, last - first, src.codes, dst.codes, mark & 0xFFFF, sport, protocol, verdict)
+    times = _coarse(*(numbers(found.column(name)) for name in ("first", "last")))
+    return sequence(*times, src.codes, dst.codes, mark & 0xFFFF, sport, protocol, verdict)
+
+
+def _coarse(first: np.ndarray, last: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The same order in smaller numbers: most sources have times of whole seconds or milliseconds."""
+    for unit in (NS, NS // 1000):
+        if not (first % unit).any() and not (last % unit).any():
+            first, last = first // unit, last // unit
+            break
+    return first, last - first
 
 
 def _in_order(names: Mapping[int, str]) -> np.ndarray:
@@ -264,18 +269,22 @@ def _named(names: Mapping[int, str], codes: np.ndarray) -> pa.Array:
     return chosen([None, *names.values()], rank[codes])
 
 
-def _lists(ends: np.ndarray, items: pa.Array) -> pa.Array:
+def lists(ends: np.ndarray, items: pa.Array) -> pa.Array:
+    """A column of lists by where each ends, which begins with zero."""
     import pyarrow as pa  # noqa: PLC0415
 
     return pa.ListArray.from_arrays(array(ends, pa.int32()), items)
 
 
-def _samples(places: np.ndarray, names: Sequence[str]) -> pa.Array:
+def samples(places: np.ndarray, names: Sequence[str]) -> pa.Array:
+    """Places as `file:line`."""
     import pyarrow as pa  # noqa: PLC0415
     import pyarrow.compute as pc  # noqa: PLC0415
 
     lines = array(places & _LINE_MASK, pa.int64()).cast(pa.string())
-    return pc.binary_join_element_wise(chosen(names, places >> PLACE_BITS), lines, ":")
+    # A Python string here would import pandas.
+    between = column([":"], pa.string())[0]
+    return pc.binary_join_element_wise(chosen(names, places >> PLACE_BITS), lines, between)
 
 
 def _who(end: str, said: Texts, at: np.ndarray) -> dict[str, pa.Array]:
@@ -287,13 +296,35 @@ def _who(end: str, said: Texts, at: np.ndarray) -> dict[str, pa.Array]:
     }
 
 
-_ORDER = ("first_seen", "last_seen", "src_ip", "dst_ip", "dst_port", "src_port", "protocol", "observed_verdict")
-_TIES = ("drop_reason", "direction", "source", "src_namespace", "src_pod", "dst_namespace", "dst_pod", "sample")
+_ORDER = ("src_ip", "dst_ip", "dst_port", "src_port", "protocol", "observed_verdict")
+_TIES = ("drop_reason", "direction", "source", "src_namespace", "src_pod", "dst_namespace", "dst_pod")
 
 
 def ordered(table: pa.Table) -> pa.Table:
-    """The rows in their order: times, addresses, ports, then all else that tells rows apart."""
-    return table.sort_by([(name, "ascending") for name in (*_ORDER, *_TIES) if name in table.column_names])
+    """The rows in their order: times, addresses, ports, then all else that tells rows apart; null after all."""
+    keys = list(_coarse(*(numbers(table.column(name)) for name in ("first_seen", "last_seen"))))
+    for name in (*_ORDER, *_TIES):
+        if name not in table.column_names:
+            continue
+        values = table.column(name)
+        keys.append(numbers(values, 1 << 31) if name.endswith("port") else _ranks(texts(values)))
+    order, same = sequence(*keys)
+    if same.any():
+        # Only few rows are left that differ in nothing but where they were met.
+        at = np.flatnonzero(same | np.append(same[1:], False))
+        places = picked(table.column("sample"), order[at])
+        alike = zip(np.cumsum(~same)[at].tolist(), (p is None for p in places), (p or "" for p in places), strict=True)
+        tie = [i for _, i in sorted(zip(alike, range(len(at)), strict=True))]
+        order[at] = order[at][tie]
+    # Most columns are those that no source of the kind has.
+    moved = [each if each.null_count == len(each) else _taken(each, order) for each in table.columns]
+    return type(table).from_arrays(moved, schema=table.schema)
+
+
+def _ranks(said: Texts) -> np.ndarray:
+    """For each row the place of its text in the order of texts."""
+    place = {text: i for i, text in enumerate(sorted(said.values))}
+    return said.mapped(place, len(place))
 
 
 def finish(table: pa.Table, account: Account, source: Source, names: Sequence[str], notes: Sequence[str]) -> Flows:

@@ -1,10 +1,14 @@
-"""From a Hubble export to the flow table: flows/s, MB/s, peak memory, ratio to `json.loads` alone on the same file.
+"""From a Hubble export to the flow table and to edges: flows/s, MB/s, peak memory, ratio to `json.loads` alone.
 
-    python -m tests.bench hubble                         # 300,000 records of 2.2 kB in 20,000 edges
-    python -m tests.bench.hubble --records 1000000
+    python -m tests.bench hubble                         # 300,000 records of 2 kB in 20,000 pairs
+    python -m tests.bench.hubble --records 1000000       # what docs/adr/0001 is measured on
 
-Each measurement runs in a child process of its own; CPU seconds are printed beside elapsed ones, because on a busy
-machine only the former are worth comparing.
+Each measurement runs in a child process of its own, imports and all, after one of `json.loads` on the same file. The
+ratio is of the CPU seconds of those two, because elapsed ones say little on a busy machine. Memory is the most that was
+resident, pandas included where there are edges.
+
+Two profiles. `uniform`: all pairs alike, the records of a connection in a row: the worst there is for what is kept by
+pair. `skewed`: few pairs have most of the connections, and 256 connections are open at a time, as in a cluster.
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any
 
@@ -78,42 +83,58 @@ _RECORD = (
 )
 
 
-def records(count: int, edges: int, seed: int) -> Iterator[str]:
-    """Five records to a connection, on average: SYN, SYN-ACK, and data both ways."""
-    rng = random.Random(seed)
+_SHAPES = (("SYN",), ("SYN", "ACK"), ("PSH", "ACK"), ("PSH", "ACK"), ("FIN", "ACK"))
+"""Five records to a connection: SYN, SYN-ACK, data both ways, and its end."""
+PROFILES = {"uniform": 1, "skewed": 256}
+"""Connections open at a time."""
+
+
+def packets(rng: random.Random, edges: int, profile: str) -> Iterator[tuple[Pod, Pod, int, int, int]]:
+    """Client, server, port, client's port, and which of `_SHAPES`, without end."""
     everyone = pods()
     ports = (80, 443, 5432, 6379, 8080, 8443, 9090, 9093)
     pairs = [(rng.choice(everyone), rng.choice(everyone), rng.choice(ports)) for _ in range(edges)]
-    shapes = (("SYN",), ("SYN", "ACK"), ("PSH", "ACK"), ("PSH", "ACK"), ("FIN", "ACK"))
-    made = 0
-    while made < count:
-        client, server, port = rng.choice(pairs)
-        client_port = rng.randrange(32768, 61000)
-        for number, shape in enumerate(shapes):
-            reply = number in {1, 3}
-            a, b = (server, client) if reply else (client, server)
-            second, fraction = divmod(made * 86_400_000_000_000 // count, 1_000_000_000)
-            moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(START * 3600 + second))
-            yield _RECORD.format(
-                time=f"{moment}.{fraction:09d}Z",
-                uuid=f"{rng.getrandbits(128):032x}",
-                a=a,
-                b=b,
-                sport=port if reply else client_port,
-                dport=client_port if reply else port,
-                flags=",".join(f'"{flag}":true' for flag in shape),
-                reason="REPLY" if reply else "ESTABLISHED",
-                reply=str(reply).lower(),
-                summary=", ".join(shape),
-            )
-            made += 1
-            if made == count:
-                return
+    shares = [1.0 if profile == "uniform" else 1 / (rank + 10) for rank in range(edges)]
+    total = list(accumulate(shares))
+    opened: list[Iterator[tuple[Pod, Pod, int, int, int]]] = []
+    while True:
+        if len(opened) < PROFILES[profile]:
+            pair = rng.choice(pairs) if profile == "uniform" else rng.choices(pairs, cum_weights=total)[0]
+            client_port = rng.randrange(32768, 61000)
+            opened.append(iter([(*pair, client_port, number) for number in range(len(_SHAPES))]))
+        at = rng.randrange(len(opened)) if len(opened) > 1 else 0
+        packet = next(opened[at], None)
+        if packet is None:
+            del opened[at]
+        else:
+            yield packet
 
 
-def write(path: Path, count: int, edges: int, seed: int) -> None:
+def records(count: int, edges: int, seed: int, profile: str = "uniform") -> Iterator[str]:
+    """So many lines of an export, over a day."""
+    rng = random.Random(seed)
+    for made, (client, server, port, client_port, number) in enumerate(islice(packets(rng, edges, profile), count)):
+        reply = number in {1, 3}
+        a, b = (server, client) if reply else (client, server)
+        second, fraction = divmod(made * 86_400_000_000_000 // count, 1_000_000_000)
+        moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(START * 3600 + second))
+        yield _RECORD.format(
+            time=f"{moment}.{fraction:09d}Z",
+            uuid=f"{rng.getrandbits(128):032x}",
+            a=a,
+            b=b,
+            sport=port if reply else client_port,
+            dport=client_port if reply else port,
+            flags=",".join(f'"{flag}":true' for flag in _SHAPES[number]),
+            reason="REPLY" if reply else "ESTABLISHED",
+            reply=str(reply).lower(),
+            summary=", ".join(_SHAPES[number]),
+        )
+
+
+def write(path: Path, count: int, edges: int, seed: int, profile: str = "uniform") -> None:
     with path.open("w", encoding="ascii", buffering=1 << 20) as out:
-        out.writelines(records(count, edges, seed))
+        out.writelines(records(count, edges, seed, profile))
 
 
 def read(path: str, processes: int) -> int:
@@ -122,13 +143,22 @@ def read(path: str, processes: int) -> int:
     return read_flows([path], processes=processes).ledger.read
 
 
+def edges(path: str, processes: int) -> int:
+    """File to edges; the cluster itself is not known, so that what resolving costs does not hang on its size."""
+    from netpol_gen.edges import find_edges
+    from netpol_gen.inventory import Inventory
+    from netpol_gen.readers import read_flows
+
+    return find_edges(read_flows([path], processes=processes), Inventory()).ledger.read
+
+
 def loads(path: str, _: int) -> int:
     """What the standard library needs for parsing alone."""
     with Path(path).open("rb") as lines:
         return sum(1 for line in lines if json.loads(line))
 
 
-STEPS = {"read": read, "loads": loads}
+STEPS = {"read": read, "edges": edges, "loads": loads}
 
 
 def child(step: str, path: str, processes: int) -> None:
@@ -149,15 +179,35 @@ def measure(step: str, path: Path, processes: int = 1) -> dict[str, Any]:
 
 
 def show(name: str, found: dict[str, Any], size: int, base: dict[str, Any]) -> None:
+    """Print one measurement and its ratio to that of `json.loads`."""
     rate, cpu_rate = found["count"] / found["elapsed"], found["count"] / found["cpu"]
-    ratio = found["count"] / found["elapsed"] / (base["count"] / base["elapsed"])
+    ratio = cpu_rate / (base["count"] / base["cpu"])
     own, children = found["peak"]
     peak = f"{own:.0f}" + (f" + {children:.0f} per process" if children else "")
     print(
-        f"{name:28} {rate / 1e3:7.0f} k flows/s {size / 1e6 / found['elapsed']:7.0f} MB/s  x{ratio:4.1f} json.loads"
-        f"  {cpu_rate / 1e3:6.0f} k flows per CPU second  peak {peak} MiB",
+        f"{name:32} {rate / 1e3:5.0f} k flows/s {size / 1e6 / found['elapsed']:6.0f} MB/s"
+        f"  {cpu_rate / 1e3:5.0f} k flows per CPU second  x{ratio:4.2f} json.loads  peak {peak} MiB",
         flush=True,
     )
+
+
+def pair(name: str, step: str, path: Path, size: int, processes: int = 1, plain: Path | None = None) -> None:
+    """`json.loads` on the plain file, then this, so that both have the machine as it is at the moment."""
+    base = measure("loads", plain or path)
+    if step == "loads":
+        show(name, base, size, base)
+    else:
+        show(name, measure(step, path, processes), size, base)
+
+
+def packed_copies(plain: Path) -> dict[str, Path]:
+    packed = {"gz": plain.with_suffix(".jsonl.gz"), "zst": plain.with_suffix(".jsonl.zst")}
+    with plain.open("rb") as source, gzip.open(packed["gz"], "wb", compresslevel=1) as target:
+        while piece := source.read(1 << 20):
+            target.write(piece)
+    with plain.open("rb") as source, packed["zst"].open("wb") as target:
+        zstandard.ZstdCompressor(level=3).copy_stream(source, target)
+    return packed
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -167,28 +217,25 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--edges", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args([] if arguments is None else arguments)
-    with tempfile.TemporaryDirectory() as directory:
-        plain = Path(directory, "flows.jsonl")
-        write(plain, options.records, options.edges, options.seed)
-        size = plain.stat().st_size
-        print(
-            f"{options.records} records of {size // options.records} bytes, {options.edges} pairs of client and port, "
-            f"seed {options.seed}, {os.cpu_count()} cores",
-            flush=True,
-        )
-        base = measure("loads", plain)
-        show("json.loads alone", base, size, base)
-        for processes in (1, 2):
-            show(f"plain, {processes} process(es)", measure("read", plain, processes), size, base)
-        packed = {"gz": plain.with_suffix(".jsonl.gz"), "zst": plain.with_suffix(".jsonl.zst")}
-        with plain.open("rb") as source, gzip.open(packed["gz"], "wb", compresslevel=1) as target:
-            while piece := source.read(1 << 20):
-                target.write(piece)
-        with plain.open("rb") as source, packed["zst"].open("wb") as target:
-            zstandard.ZstdCompressor(level=3).copy_stream(source, target)
-        for kind, path in packed.items():
-            for processes in (1, 2):
-                show(f"{kind}, {processes} process(es)", measure("read", path, processes), size, base)
+    for profile in PROFILES:
+        with tempfile.TemporaryDirectory() as directory:
+            plain = Path(directory, "flows.jsonl")
+            write(plain, options.records, options.edges, options.seed, profile)
+            size = plain.stat().st_size
+            print(
+                f"{profile}: {options.records} records of {size // options.records} bytes, {options.edges} pairs of "
+                f"client and port, seed {options.seed}, {os.cpu_count()} cores",
+                flush=True,
+            )
+            pair("json.loads alone", "loads", plain, size)
+            pair("file to table, 1 process", "read", plain, size)
+            pair("file to edges, 1 process", "edges", plain, size)
+            if profile != "uniform":
+                continue
+            pair("file to table, 2 processes", "read", plain, size, 2)
+            for kind, path in packed_copies(plain).items():
+                for processes in (1, 2):
+                    pair(f"{kind} to table, {processes} process(es)", "read", path, size, processes, plain)
 
 
 if __name__ == "__main__":

@@ -487,6 +487,16 @@ def test_hive_partitioned_parquet(tmp_path):
     assert flows.table.column("sample")[0].as_py().endswith("a.log.parquet:1")
 
 
+def test_the_first_places_of_what_is_set_aside_are_told_for_parquet_too(tmp_path):
+    icmp = record(protocol="1", srcport="0", dstport="0")
+    parquet(tmp_path / "a.parquet", [record(), icmp, icmp, record(), *[icmp] * 9])
+    parquet(tmp_path / "b.parquet", [icmp, empty("NODATA")])
+    flows = read_flows([tmp_path / "a.parquet", tmp_path / "b.parquet"])
+    assert flows.ledger.set_aside == {Reason.ICMP: 12, Reason.CONTROL: 1}
+    assert [p.rpartition(":")[2] for p in flows.ledger.places[Reason.ICMP]] == ["2", "3", "5", "6", "7"]
+    assert [p.rpartition("/")[2] for p in flows.ledger.places[Reason.CONTROL]] == ["b.parquet:2"]
+
+
 def test_parquet_from_standard_input(tmp_path):
     parquet(tmp_path / "a.parquet", [record()])
     flows = read_flows(["-"], stdin=io.BytesIO((tmp_path / "a.parquet").read_bytes()))
