@@ -415,11 +415,18 @@ def test_more_arguments_one_a_line(job):
 
 
 def test_what_is_printed_is_no_command_of_the_runner(job):
-    """A comment of a manifest gets into the patch, and from there into the log."""
-    comment = "# \u2028::error::gotcha\n##[error]gotcha\n::error::gotcha\n"
-    change(job, comment.replace("\n::", "\n# ::").replace("\n##[", "\n# ##[") + WIDE)
-    used = use(job, {**PROPOSE, "output-format": "patch"})
-    assert commands(used.log) == []
+    """All of it stands where the runner takes nothing for a command, until it reads a word that nobody could know."""
+    logs = [use(job, {**PROPOSE, "output-format": form}).log for form in ("patch", "patch", "json")]
+    keys = []
+    for log in logs:
+        start, *inside, end = log.strip().splitlines()
+        assert start.startswith("::stop-commands::")
+        keys.append(start.removeprefix("::stop-commands::"))
+        assert end == f"::{keys[-1]}::"
+        assert any("internal-port-restrict" in line or "podSelector" in line for line in inside)
+        assert keys[-1] not in "".join(inside)
+    assert len(set(keys)) == len(keys)
+    assert all(len(key) == 32 for key in keys)
 
 
 def test_secrets_stay_out_of_log_and_results(job):
