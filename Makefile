@@ -86,6 +86,16 @@ nca: .venv-nca/.installed ## The independent policy engine, in its own environme
 contract: ## GitHub's own OpenAPI description, which the tests of the bot are held to (needs npm)
 	@tests/forge/openapi.sh
 
+.PHONY: pins
+pins: ## Rewrite action-constraints.txt: what the action installs (run it with the Python that it names)
+	@rm -rf $(BUILD)/pins
+	$(PYTHON) -m venv $(BUILD)/pins
+	$(BUILD)/pins/bin/python -m pip install --quiet --disable-pip-version-check --no-input '.[bot]' hatchling
+	@{ sed -n '/^#/p' action-constraints.txt; \
+	   $(BUILD)/pins/bin/python -m pip --disable-pip-version-check freeze --exclude netpol-gen \
+	     | tr 'A-Z_' 'a-z-' | LC_ALL=C sort; } >$(BUILD)/pins.txt
+	@mv $(BUILD)/pins.txt action-constraints.txt
+
 .PHONY: dist
 dist: .venv/.installed-dev ## Source archive and wheel, into dist/
 	$(BIN)/python -m build --outdir dist .

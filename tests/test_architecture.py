@@ -90,6 +90,8 @@ TOP_LEVEL = frozenset(
     {
         ".ci",
         ".gitignore",
+        "action-constraints.txt",
+        "action.yml",
         "CHANGELOG.md",
         "CONTRIBUTING.md",
         "LICENSE",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -88,6 +89,80 @@ def test_readme_quotes_the_demo(repository: Path, update_goldens: bool, tmp_path
         path.write_text(new, encoding="utf-8")
         text = new
     assert text == new
+
+
+WIDE = """\
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata:
+  name: internal-port-restrict
+  namespace: backend
+  labels:
+    app.kubernetes.io/managed-by: netpol-gen
+spec:
+  podSelector:
+    matchLabels:
+      app: payments
+  policyTypes:
+  - Ingress
+  ingress:
+  - from:
+    - podSelector: {}
+"""
+
+
+def bot(repository: Path, manifests: Path) -> str:
+    """A dry run of the bot on a repository with one wide policy: what breaks, opens and closes, and the patch."""
+    (manifests / "clusters/prod").mkdir(parents=True)
+    (manifests / "clusters/prod/payments.yaml").write_text(WIDE, encoding="utf-8")
+    who = ["-c", "user.name=Tester", "-c", "user.email=tester@example.com"]
+    for command in (
+        ["init", "--quiet", "--initial-branch=main"],
+        ["add", "."],
+        [*who, "commit", "--quiet", "-m", "one"],
+    ):
+        subprocess.run(["git", *command], cwd=manifests, check=True, env={"PATH": os.environ["PATH"]})
+    sample = "sample-flows/payments"
+    command = f"propose {sample}/flows.jsonl -i {sample}/inventory.yaml"
+    ran = subprocess.run(
+        [sys.executable, "-m", "netpol_gen.cli.main", *command.split(), "--repo", manifests, "--path", "clusters/prod"],
+        cwd=repository,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    first, _, rest = ran.stdout.partition("## Policies: 1\n")
+    patch = rest[rest.index("## Patch") :]
+    left_out = "*… the evidence behind each rule, coverage, what stays open, code owners, how to roll back …*\n\n"
+    return f"```console\n$ netpol-gen {command} --repo ../manifests --path clusters/prod\n```\n\n" + "".join(
+        f"> {line}".rstrip() + "\n" for line in (first + left_out + patch).rstrip().splitlines()
+    )
+
+
+def test_readme_quotes_the_bot(repository: Path, update_goldens: bool, tmp_path: Path):
+    path = repository / "README.md"
+    text = path.read_text(encoding="utf-8")
+    begin, end = "<!-- bot:begin -->\n", "<!-- bot:end -->"
+    shown = bot(repository, tmp_path / "manifests")
+    new = re.sub(f"{begin}.*?{end}", lambda _: f"{begin}{shown}{end}", text, flags=re.DOTALL)
+    if update_goldens:
+        path.write_text(new, encoding="utf-8")
+        text = new
+    assert begin in text
+    assert text == new
+
+
+LINKED = re.compile(r"\]\((?!https?:|#)([^)#\s]+)(?:#([^)\s]+))?\)")
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/pr-bot.md"])
+def test_links_lead_somewhere(repository: Path, name: str):
+    text = (repository / name).read_text(encoding="utf-8")
+    for path, _ in LINKED.findall(text):
+        assert ((repository / name).parent / path).exists(), path
+    titles = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    headings = {re.sub(r"[^\w -]", "", title).strip().lower().replace(" ", "-") for title in titles}
+    assert set(re.findall(r"\]\(#([^)]+)\)", text)) <= headings
 
 
 def notebooks() -> list[Path]:

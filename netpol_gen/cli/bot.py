@@ -14,7 +14,7 @@ import typer
 from netpol_gen.cli.environments import Given
 from netpol_gen.cli.held import Where, read_held, with_cni
 from netpol_gen.cli.output import put, say
-from netpol_gen.errors import InputError, OptionError, ReadOnlyError, RemoteError
+from netpol_gen.errors import InputError, OptionError, ReadOnlyError, RemoteError, printable
 
 if TYPE_CHECKING:
     from netpol_gen.config import Config
@@ -146,6 +146,20 @@ def snapshot(repository: Repository, commit: str, roots: Sequence[str]) -> Snaps
     }
     contents = repository.blobs(wanted.values())
     return Snapshot(commit, {path: contents[sha] for path, sha in wanted.items()}, frozenset(entries))
+
+
+def expect_folders(paths: Sequence[Iterable[str]], given: Sequence[Given]) -> None:
+    """A folder that no side has a file in was mistyped more often than not, and everything would be said to be well.
+
+    Raises:
+        OptionError: there is such a folder.
+
+    """
+    from netpol_gen.propose.tree import below
+
+    for environment in given:
+        if environment.path and not any(below(environment.path, path) for side in paths for path in side):
+            raise OptionError(f"{printable(environment.path)}: the commit has no file there")
 
 
 def observed(given: Given, where: Where, *, quiet: bool) -> tuple[Inventory, Flows | None, Config]:

@@ -59,8 +59,9 @@ class ManifestTree:
 
 
 def is_manifest(path: str) -> bool:
-    """Whether a file is looked at: by its ending, and nothing in its path is hidden."""
-    return path.lower().endswith(SUFFIXES) and not any(part.startswith(".") for part in path.split("/"))
+    """Whether a file is looked at: by its ending or as a kustomization, and nothing in its path is hidden."""
+    known = path.lower().endswith(SUFFIXES) or posixpath.basename(path) in NAMES
+    return known and not any(part.startswith(".") for part in path.split("/"))
 
 
 def below(root: str, path: str) -> bool:
@@ -132,7 +133,7 @@ def read_files(directory: str | os.PathLike[str]) -> Mapping[str, bytes]:
 
 
 def read_rendered(manifests: Iterable[Manifest], default_namespace: str = "default") -> ManifestTree:
-    """The policies of rendered output, which has no files of the repository behind it.
+    """The policies of rendered output. It has no files behind it: what would be edited can only be said.
 
     Raises:
         InputError: as `read_tree`.
@@ -140,9 +141,7 @@ def read_rendered(manifests: Iterable[Manifest], default_namespace: str = "defau
     """
     objects = tuple(m for m in manifests if not m.empty_list)
     policies, tiers = _policies(objects, {}, default_namespace)
-    why = "rendered output cannot be edited"
-    fixed = {ref: replace(found, fixed=found.fixed or why) for ref, found in policies.items()}
-    return ManifestTree("", MappingProxyType({}), MappingProxyType(fixed), tiers, manifests=objects)
+    return ManifestTree("", MappingProxyType({}), policies, tiers, manifests=objects)
 
 
 def _looked_into(kustomization: Kustomization, files: Mapping[str, bytes]) -> Kustomization:

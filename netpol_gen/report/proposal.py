@@ -7,10 +7,13 @@ JSON (`"format": "netpol-gen/proposal", "version": 1`):
 | target, base, scope | the branch it is for, the commit it was made from, what it is proposed for |
 | files | path, state (`changed`, `removed`), owners |
 | environments | name, path, mode, unchanged and broken (counts), changes, left_alone, denied_before, difference |
-| environments[].changes | action, policy, path, adopted, why, rules |
-| environments[].changes[].rules | direction, rule, edge, flows, first_seen, last_seen |
-| environments[].left_alone | policy, path, reason |
+| environments[].changes | action (`add`, `edit`, `remove`), policy, path, adopted, why, rules |
+| environments[].changes[].rules | direction, rule, edge, flows, first_seen, last_seen (RFC 3339, UTC, or null) |
+| environments[].left_alone | policy, path (empty: in no file), reason |
+| environments[].denied_before | accepted edges that are denied with the changes and were without them |
 | environments[].difference | as `netpol-gen diff -o json` |
+
+A version number changes when a key disappears or changes its meaning; new keys may appear within a version.
 """
 
 from __future__ import annotations

@@ -1,4 +1,16 @@
-"""A review of somebody else's change of policies: one comment, what would break first, counts before all."""
+"""A review of somebody else's change of policies: one comment, what would break first, counts before all.
+
+JSON (`"format": "netpol-gen/review", "version": 1`):
+
+| key | content |
+|---|---|
+| environments | name, path, observed (whether flows were replayed), broken (a count), policies, difference, findings |
+| environments[].policies | before, after: how many there are |
+| environments[].difference | as `netpol-gen diff -o json` |
+| environments[].findings | rule, severity, path, line, subject, message, fix: of the files that the change touches |
+
+A version number changes when a key disappears or changes its meaning; new keys may appear within a version.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +25,9 @@ from netpol_gen.report.changes import columns
 from netpol_gen.report.difference import diff_json, summary
 from netpol_gen.report.parts import Section
 from netpol_gen.report.text import code, count, markdown_row
+
+FORMAT = "netpol-gen/review"
+VERSION = 1
 
 
 def review_title(reviews: Sequence[Review]) -> str:
@@ -78,8 +93,8 @@ def _findings(findings: Sequence[Finding]) -> list[Section]:
 def review_json(reviews: Sequence[Review]) -> str:
     """`{"format", "version", "environments"}`; keys in a fixed order, ends with a newline."""
     document = {
-        "format": "netpol-gen/review",
-        "version": 1,
+        "format": FORMAT,
+        "version": VERSION,
         "environments": [
             {
                 "name": r.name,

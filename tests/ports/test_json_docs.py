@@ -14,11 +14,13 @@ from netpol_gen.errors import Place
 from netpol_gen.lint import Finding, Material, Report, run
 from netpol_gen.model import Severity
 from netpol_gen.ports import collect
-from netpol_gen.report import coverage, lint, ports
+from netpol_gen.report import coverage, lint, ports, proposal, review
 from tests.flowrows import flows_of, inventory_of, pod, row
+from tests.propose.made import A_TO_B, OURS, manifest, proposal_of
+from tests.propose.test_bodies import ONLY_A, reviewed
 
-MODULES = (coverage, lint, ports)
-HEAD = """# JSON of `coverage`, `lint` and `ports`
+MODULES = (coverage, lint, ports, proposal, review)
+HEAD = """# JSON of `coverage`, `lint`, `ports`, `propose` and `review`
 
 Made from the modules that write it by `make goldens`; a test compares it.
 """
@@ -45,6 +47,7 @@ EDGES = find_edges(
     flows_of(row("10.0.1.1", "10.0.1.2", 8080)),
     inventory_of(pod("web-1", "web", "10.0.1.1"), pod("api-1", "api", "10.0.1.2", 8080)),
 )
+OPEN_B = manifest("b", "b", more=OURS)
 
 
 @pytest.mark.parametrize(
@@ -53,8 +56,10 @@ EDGES = find_edges(
         (coverage, coverage.coverage_json(measure(EDGES))),
         (lint, lint.lint_json(run(Material(())))),
         (ports, ports.ports_json(collect(EDGES))),
+        (proposal, proposal.proposal_json(proposal_of({"b.yaml": OPEN_B}, A_TO_B))),
+        (review, review.review_json([reviewed({"b.yaml": OPEN_B}, {"b.yaml": ONLY_A}, A_TO_B)])),
     ],
-    ids=["coverage", "lint", "ports"],
+    ids=["coverage", "lint", "ports", "proposal", "review"],
 )
 def test_every_key_is_documented(module, text):
     document = json.loads(text)

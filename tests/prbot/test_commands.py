@@ -261,6 +261,24 @@ def test_rendered_output_is_commented_on_once(hub):
     assert "--path -" not in hub.run(*arguments[:-3], stdin=OPEN).stderr
 
 
+def test_rendered_output_is_tightened_as_files_would_be(hub):
+    """That it cannot be edited is no reason to have nothing to say of it."""
+    done = hub.run("propose", *EVIDENCE, "--path", "-", "-o", "json", stdin=OPEN)
+    (environment,) = json.loads(done.stdout)["environments"]
+    (change,) = environment["changes"]
+    assert (change["action"], change["policy"]) == ("edit", "backend/payments")
+    assert environment["left_alone"] == []
+    assert json.loads(done.stdout)["files"] == []
+
+
+def test_a_folder_that_is_not_there_is_an_error(hub):
+    assert "k9s: the commit has no file there" in hub.run("propose", *EVIDENCE, "--path", "k9s", code=2).stderr
+    new = hub.run("propose", *EVIDENCE, "--path", "k9s", "--mode", "full", "-o", "json")
+    assert json.loads(new.stdout)["files"]
+    reviewed = hub.run("review", *REVIEW[1:-1], "k9s", "--base", "HEAD", code=2)
+    assert "k9s: the commit has no file there" in reviewed.stderr
+
+
 # --- review -----------------------------------------------------------------------------------------------------------
 
 

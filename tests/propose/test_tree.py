@@ -139,6 +139,12 @@ def test_a_kustomization_that_leaves_policies_alone_is_read(setting):
     assert list(read_tree(files).policies) == ["shop/web"]
 
 
+def test_a_kustomization_without_an_ending_counts():
+    files = {"Kustomization": kustomization("resources: [web.yaml]", "namePrefix: x-"), "web.yaml": policy()}
+    with pytest.raises(InputError, match="Kustomization: namePrefix changes what NetworkPolicies say"):
+        read_tree(files)
+
+
 @pytest.mark.parametrize(("value", "fixed"), [("false", True), ("never", True), ("", True), ("true", False)])
 def test_an_annotation_opts_out_and_doubt_counts_as_that(value, fixed):
     content = policy(namespace="shop", more=f'  annotations: {{{OPT_OUT}: "{value}"}}\n')
