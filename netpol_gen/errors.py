@@ -5,11 +5,13 @@ Exception
 ├── NetpolGenError                 everything a user can cause or meet
 │   ├── InputError        exit 2   a file, record, manifest or field that cannot be used
 │   │   ├── BadRecordsError        too many bad records for `--strict` or `--max-bad`
-│   │   └── NotAFlowLogError       a file that is no flow log at all
+│   │   ├── NotAFlowLogError       a file that is no flow log at all
+│   │   └── NotEditableError       a manifest that cannot be changed in place (`netpol_gen.emit.edit`)
 │   ├── OptionError       exit 2   options that make no sense, alone or together
 │   ├── CheckFailedError  exit 1   the check that was asked for found something
 │   └── RemoteError       exit 3   a remote system said no or was unreachable
-│       └── ReadOnlyError          the credentials may read, and not do what was asked
+│       ├── ReadOnlyError          the credentials may read, and not do what was asked
+│       └── RefusalError           a forge's answer was no (`netpol_gen.prbot.calls`)
 └── InvariantError                 a bug of ours; never caught, so that it is seen
 ```
 

@@ -73,8 +73,12 @@ class Judge:
         self.matches_pods = Tri.of(ipblock_matches_pods)
         self._readings = Readings(self.population)
         self._by_namespace: dict[str, list[NetworkPolicy]] = {}
-        for policy in self.policies:
+        self._by_label: dict[tuple[str, tuple[str, str] | None], list[tuple[int, NetworkPolicy]]] = {}
+        """Policies with their number by namespace and the first label that they ask for, if they ask for any."""
+        for number, policy in enumerate(self.policies):
             self._by_namespace.setdefault(policy.namespace, []).append(policy)
+            asked = next(iter(policy.pod_selector.match_labels), None)
+            self._by_label.setdefault((policy.namespace, asked), []).append((number, policy))
         self._selecting: dict[tuple[Direction, str, Labels, bool], Selecting] = {}
 
     # --- questions ----------------------------------------------------------------------------------------------------
@@ -209,17 +213,33 @@ class Judge:
         key = (direction, subject.namespace, subject.labels, subject.labels_known)
         found = self._selecting.get(key)
         if found is None:
-            candidates = [p for p in self._by_namespace.get(subject.namespace, ()) if direction in p.policy_types]
-            matches = [
-                (p, selector_matches(p.pod_selector, subject.labels, complete=subject.labels_known, of=subject.shown))
-                for p in candidates
-            ]
-            found = self._selecting[key] = Selecting(
-                tuple(p for p, m in matches if m.tri is Tri.YES),
-                tuple(p for p, m in matches if m.tri is Tri.MAYBE),
-                next((m.missing for _, m in matches if m.missing), ""),
-            )
+            known = subject.labels_known
+            found = self._with_labels(direction, subject) if known else self._with_doubt(direction, subject)
+            self._selecting[key] = found
         return found
+
+    def _with_labels(self, direction: Direction, subject: PodView) -> Selecting:
+        """For a pod whose labels are known: a policy that asks for a label it lacks need not be looked at."""
+        labels = dict(subject.labels)
+        numbered = [
+            (number, policy)
+            for asked in (None, *labels.items())
+            for number, policy in self._by_label.get((subject.namespace, asked), ())
+            if direction in policy.policy_types and policy.pod_selector.matches(labels)
+        ]
+        numbered.sort(key=lambda item: item[0])
+        return Selecting(tuple(policy for _, policy in numbered), ())
+
+    def _with_doubt(self, direction: Direction, subject: PodView) -> Selecting:
+        candidates = [p for p in self._by_namespace.get(subject.namespace, ()) if direction in p.policy_types]
+        matches = [
+            (p, selector_matches(p.pod_selector, subject.labels, complete=False, of=subject.shown)) for p in candidates
+        ]
+        return Selecting(
+            tuple(p for p, m in matches if m.tri is Tri.YES),
+            tuple(p for p, m in matches if m.tri is Tri.MAYBE),
+            next((m.missing for _, m in matches if m.missing), ""),
+        )
 
     def _admitting(
         self,

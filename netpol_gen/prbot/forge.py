@@ -106,11 +106,11 @@ class Forge(Protocol):
 
     @property
     def body_limit(self) -> int:
-        """Characters that a request's body may have."""
+        """Characters that a request's body may have, as `len` counts them; a longer one is a `RemoteError`."""
 
     @property
     def comment_limit(self) -> int:
-        """Characters that a comment may have."""
+        """Characters that a comment may have, counted likewise."""
 
     def git_login(self) -> GitLogin:
         """What Git logs in with."""
