@@ -251,7 +251,9 @@ def test_terminal_escapes_do_not_reach_the_terminal():
 @pytest.mark.parametrize("form", ["yaml", "json"])
 def test_deep_nesting_is_refused(form):
     deep = 100_000
-    assert "deep" in fails("a: " + "[" * deep if form == "yaml" else '{"a": ' + "[" * deep + "]" * deep + "}")
+    said = fails("a: " + "[" * deep if form == "yaml" else '{"a": ' + "[" * deep + "]" * deep + "}")
+    # libyaml 0.2.6 has a limit of its own, 1,000 levels, and reads ahead of us.
+    assert "deep" in said or "nesting depth" in said
     assert names(read(pod_yaml("a") + "spec: " + "[" * (MAX_DEPTH - 1) + "]" * (MAX_DEPTH - 1))) == ["a"]
 
 

@@ -172,7 +172,8 @@ def _base(repository: Repository, remote: str, base: str | None, *, apply: bool)
         branch = base or at.default_branch()
         return branch, at.fetch(branch)
     branch = base or bot.last_seen_default(repository, remote)
-    if branch:
+    # `HEAD` is where the clone stands, and not the remote's default branch, which has the same name there.
+    if branch and branch != "HEAD":
         with suppress(NetpolGenError):
             return branch, repository.resolve(f"refs/remotes/{remote}/{branch}")
     return base or "HEAD", repository.resolve(base or "HEAD")

@@ -97,10 +97,12 @@ def proposal_sections(proposal: Proposal) -> list[Section]:
 def _head(proposal: Proposal) -> str:
     if not proposal.changes:
         return f"{nothing_to_do(proposal)}\n"
-    files = count(len(proposal.files), "file")
     policies = count(len(proposal.changes), "policy", "policies")
     totals = " ".join(_counts(e) for e in proposal.environments) if len(proposal.environments) == 1 else ""
-    return f"netpol-gen changes {policies} in {files}. {totals}".rstrip() + "\n"
+    if not proposal.files:
+        # Rendered output: whoever renders it has the files.
+        return f"netpol-gen would change {policies} where this is rendered from. {totals}".rstrip() + "\n"
+    return f"netpol-gen changes {policies} in {count(len(proposal.files), 'file')}. {totals}".rstrip() + "\n"
 
 
 def _counts(environment: EnvironmentProposal) -> str:
@@ -204,7 +206,7 @@ def _and_more(items: list[str]) -> str:
 
 
 def _roll_back(proposal: Proposal) -> Section:
-    if not proposal.changes:
+    if not proposal.files:
         return Section("")
     text = "## How to roll back\n\nRevert the merge commit, which restores every file named above:\n\n"
     text += "```sh\ngit revert --mainline 1 MERGE_COMMIT    # git revert COMMIT, if it was squashed or rebased\n```\n"

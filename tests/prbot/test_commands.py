@@ -258,7 +258,9 @@ def test_rendered_output_is_commented_on_once(hub):
     assert "`backend/payments`" in comment.body
     assert "unchanged" in hub.run(*arguments, stdin=OPEN).stderr
     assert len(hub.server.state.comments_of(number)) == 1
-    assert "--path -" not in hub.run(*arguments[:-3], stdin=OPEN).stderr
+    said = hub.run(*arguments[:-3], stdin=OPEN).stdout
+    assert "would change 1 policy where this is rendered from" in said
+    assert "roll back" not in said
 
 
 def test_rendered_output_is_tightened_as_files_would_be(hub):

@@ -53,12 +53,12 @@ def test_what_is_no_mark(body):
 
 
 def test_kinds_of_comments():
-    for kind in ("held", "closed", "part 2", "part 999"):
+    for kind in ("held", "closed", "part 2", "part 999", "review", "review 2", "proposal"):
         assert kind_of(marked(kind, "text")) == kind
         assert kind_of(marked(kind, "text").replace("\n", "\r\n")) == kind
         assert kind_of("quoted: " + marked(kind, "text")) == ""
         assert len(marked(kind, "")) <= ROOM
-    for kind in ("review", "part 0", "part x", "held x"):
+    for kind in ("reviews", "review 0", "part 0", "part x", "held x"):
         assert kind_of(f"<!-- netpol-gen:{kind} -->\ntext") == ""
 
 
