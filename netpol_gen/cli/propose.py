@@ -141,6 +141,10 @@ def propose(
     repository = bot.open_repository(repo, around, online=apply)
     target, commit = _base(repository, remote, base, apply=apply)
     taken = bot.snapshot(repository, commit, [g.path for g in given])
+    for g in given:
+        # Elsewhere a new folder is where a repository begins; to tighten what is not there can only be a mistake.
+        if not taken.has(g.path) and g.config.mode is Mode.TIGHTEN:
+            raise OptionError(f"--path: no folder {printable(g.path)} in {printable(target)}, so nothing to tighten")
     proposal = _propose(given, where, templates, taken, target, quiet=quiet)
     if changed := [path for g in given for path in repository.dirty(g.path)]:
         say(f"not looked at, because they are not committed: {', '.join(map(printable, changed[:5]))}")
@@ -194,9 +198,7 @@ def _propose(
         assert flows is not None  # noqa: S101 - environments without flows were refused
         layout, path = g.layout or LAYOUT, "" if rendered is not None else g.path
         found.append(
-            Environment(
-                g.name, path, flows, held, config, layout, g.default_namespace, g.adopt, templates, rendered
-            )
+            Environment(g.name, path, flows, held, config, layout, g.default_namespace, g.adopt, templates, rendered)
         )
     return propose(found, taken.files, target=target, base=taken.commit, everything=taken.paths)
 

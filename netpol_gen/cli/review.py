@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -16,7 +15,7 @@ from netpol_gen.cli import bot, environments
 from netpol_gen.cli import options as o
 from netpol_gen.cli.held import Where
 from netpol_gen.cli.output import put, say
-from netpol_gen.errors import CheckFailedError, OptionError
+from netpol_gen.errors import CheckFailedError, OptionError, printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -208,6 +207,9 @@ def _commits(
         raise OptionError(f"{base} and {head} have no history in common")
     roots = [g.path for g in given]
     old, new = bot.snapshot(repository, common, roots), bot.snapshot(repository, end, roots)
+    for root in roots:
+        if not old.has(root) and not new.has(root):
+            raise OptionError(f"--path: no folder {printable(root)}, neither before the change nor after it")
     return _Sides(
         {g.name: read_tree(old.files, g.path, g.default_namespace) for g in given},
         {g.name: read_tree(new.files, g.path, g.default_namespace) for g in given},
@@ -223,21 +225,16 @@ def _review(given: environments.Given, sides: _Sides, where: Where, *, quiet: bo
     before, after = sides.before[given.name], sides.after[given.name]
     held, flows, config = bot.observed(given, where, quiet=quiet)
     if not given.inventory and not where.live:
-        held = _among(after)
+        held = _among(after, given.default_namespace)
     return run(Reviewed(given.name, before, after, held, flows, config, changed=sides.changed))
 
 
-def _among(tree: ManifestTree) -> Inventory:
+def _among(tree: ManifestTree, default_namespace: str) -> Inventory:
     """The workloads that the manifests themselves describe; their policies are the tree's already."""
-    import json
+    from netpol_gen.inventory import inventory_of
+    from netpol_gen.propose.tree import in_namespaces
 
-    from netpol_gen import api
-
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "manifests.json"
-        items = [m.data for m in tree.manifests]
-        file.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": items}), encoding="utf-8")
-        return replace(api.read_inventory([str(file)]), policies=())
+    return replace(inventory_of(in_namespaces(tree), default_namespace=default_namespace), policies=(), tiers=())
 
 
 def _publish(reviews: Sequence[Review], sides: _Sides, around: Surroundings, wanted: _Wanted) -> int:
