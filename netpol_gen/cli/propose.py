@@ -160,6 +160,8 @@ def _environments(single: environments.Given, config: Path | None, only: list[st
     found = environments.environments(config, single.config, only)
     if not found:
         raise OptionError("no flows: give some, or --config with [[propose.environment]]")
+    if single.path or single.inventory or single.layout:
+        raise OptionError("--path, -i and --layout go with flows; the file's environments have their own")
     if missing := [e.name for e in found if not e.flows]:
         raise OptionError(f"environment {printable(missing[0])} has no flows")
     return tuple(replace(e, adopt=e.adopt or single.adopt) for e in found)

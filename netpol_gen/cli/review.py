@@ -168,6 +168,8 @@ class _Wanted:
 def _environments(single: environments.Given, config: Path | None, only: list[str]) -> tuple[environments.Given, ...]:
     """Those of the file, unless options describe one."""
     if single.path or single.flows or single.inventory:
+        if only:
+            raise OptionError("--environment names one of the file, and --path, --flows or -i describe another")
         return (single,)
     return environments.environments(config, single.config, only) or (single,)
 

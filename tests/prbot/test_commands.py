@@ -245,6 +245,13 @@ def test_environments_of_the_settings_file(hub, tmp_path):
     done = hub.run("propose", "--config", str(settings), "--environment", "prod", "-o", "json")
     assert [e["name"] for e in json.loads(done.stdout)["environments"]] == ["prod"]
     assert "staging" in hub.run("propose", "--config", str(settings), "--environment", "staging", code=2).stderr
+    # What would be ignored is refused: rendered output would have become a request of its own.
+    for option in (["--path", "-"], ["--layout", "{namespace}/{policy}.yaml"], ["-i", EVIDENCE[2]]):
+        assert "--path, -i and --layout" in hub.run("propose", "--config", str(settings), *option, code=2).stderr
+    both = ["--base", "HEAD", "--path", "k8s", "--environment", "prod"]
+    assert "--environment names" in hub.run("review", "--config", str(settings), *both, code=2).stderr
+    settings.write_text('[[propose.environment]]\nname = "prod"\npath = "k8s"\nflows = "nosuch://bucket/f"\n')
+    assert "nosuch://bucket/f" in hub.run("propose", "--config", str(settings), code=2).stderr
     settings.write_text('[[propose.environment]]\nname = "prod"\npath = "../x"\nflows = "f"\n')
     assert "no folder of the repository" in hub.run("propose", "--config", str(settings), code=2).stderr
 
