@@ -46,6 +46,8 @@ def parse_codeowners(text: str) -> tuple[OwnerRule, ...]:
             section, section_owners = found["name"].strip().lower(), tuple(_owners(found["owners"].split()))
             continue
         words = _WORD.findall(stripped)
+        if not words:
+            continue
         pattern, owners = words[0], tuple(_owners(words[1:]))
         if not pattern.startswith("!"):
             out.append(OwnerRule(section, _matching(pattern), owners or section_owners))

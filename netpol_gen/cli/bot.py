@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import posixpath
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -69,6 +70,17 @@ class Snapshot:
     files: Mapping[str, bytes]
     paths: frozenset[str]
 
+    def has(self, folder: str) -> bool:
+        """Whether there is a file in a folder.
+
+        Raises:
+            OptionError: it is a file itself.
+
+        """
+        if folder in self.paths:
+            raise OptionError(f"--path: {printable(folder)} is a file; the folder that it lies in is wanted")
+        return not folder or any(path.startswith(f"{folder}/") for path in self.paths)
+
 
 def surroundings_of(forge: ForgeKind, repository: str | None, url: str | None) -> Surroundings:
     """The CI environment, with what options say instead."""
@@ -132,20 +144,31 @@ def open_forge(around: Surroundings) -> Forge:
 
 
 def snapshot(repository: Repository, commit: str, roots: Sequence[str]) -> Snapshot:
-    """Manifests below the folders, and CODEOWNERS; links and submodules are no files."""
+    """Manifests below the folders, what kustomizations there take in, and CODEOWNERS.
+
+    Links and submodules are no files.
+    """
     from netpol_gen.owners import PLACES
     from netpol_gen.propose import is_manifest
+    from netpol_gen.propose.kustomize import NAMES, parse_kustomization, taken_in
     from netpol_gen.propose.tree import below
 
     entries = repository.tree(commit)
-    wanted = {
-        path: entry.sha
-        for path, entry in entries.items()
-        if entry.mode.startswith("100")
-        and (path in PLACES or any(below(root, path) and is_manifest(path[len(root) :].lstrip("/")) for root in roots))
-    }
-    contents = repository.blobs(wanted.values())
-    return Snapshot(commit, {path: contents[sha] for path, sha in wanted.items()}, frozenset(entries))
+    plain = {path: entry.sha for path, entry in entries.items() if entry.mode.startswith("100")}
+    inside = {p for p in entries for root in roots if below(root, p) and is_manifest(p[len(root) :].lstrip("/"))}
+    new = {path for path in plain if path in PLACES or path in inside}
+    files: dict[str, bytes] = {}
+    while new:
+        contents = repository.blobs(plain[path] for path in new)
+        files |= {path: contents[plain[path]] for path in new}
+        found = [parse_kustomization(files[p], p) for p in sorted(new) if posixpath.basename(p) in NAMES]
+        new = taken_in((k for k in found if k is not None), plain) - set(files)
+    links = {p for p in inside if p not in plain}
+    links |= {p for p, e in entries.items() if e.mode == "160000" and any(below(root, p) for root in roots)}
+    if links:
+        shown = ", ".join(printable(path) for path in sorted(links)[:5])
+        say(f"not looked at, because they are links or submodules: {shown}")
+    return Snapshot(commit, files, frozenset(entries))
 
 
 def expect_folders(paths: Sequence[Iterable[str]], given: Sequence[Given]) -> None:

@@ -103,7 +103,8 @@ def _paths(entry: Mapping[str, Any], key: str, at: str, folder: Path) -> tuple[s
     items = [value] if isinstance(value, str) else value
     if not isinstance(items, list) or not all(isinstance(i, str) for i in items):
         raise OptionError(f"{at}: {key}: a text or a list of texts is wanted")
-    return tuple(str(folder / item) for item in items)
+    # An address is the same from everywhere, and a path that is joined to another loses one of its slashes.
+    return tuple(item if "://" in item else str(folder / item) for item in items)
 
 
 def _text(entry: Mapping[str, Any], key: str, at: str, default: str) -> str:

@@ -158,6 +158,8 @@ def _environments(single: environments.Given, config: Path | None, only: list[st
     found = environments.environments(config, single.config, only)
     if not found:
         raise OptionError("no flows: give some, or --config with [[propose.environment]]")
+    if single.path or single.inventory or single.layout:
+        raise OptionError("--path, -i and --layout go with flows; the file's environments have their own")
     if missing := [e.name for e in found if not e.flows]:
         raise OptionError(f"environment {printable(missing[0])} has no flows")
     return tuple(replace(e, adopt=e.adopt or single.adopt) for e in found)
@@ -197,9 +199,7 @@ def _propose(
         assert flows is not None  # noqa: S101 - environments without flows were refused
         layout, path = g.layout or LAYOUT, "" if rendered is not None else g.path
         found.append(
-            Environment(
-                g.name, path, flows, held, config, layout, g.default_namespace, g.adopt, templates, rendered
-            )
+            Environment(g.name, path, flows, held, config, layout, g.default_namespace, g.adopt, templates, rendered)
         )
     return propose(found, taken.files, target=target, base=taken.commit, everything=taken.paths)
 

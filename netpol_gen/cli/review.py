@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -169,6 +168,8 @@ class _Wanted:
 def _environments(single: environments.Given, config: Path | None, only: list[str]) -> tuple[environments.Given, ...]:
     """Those of the file, unless options describe one."""
     if single.path or single.flows or single.inventory:
+        if only:
+            raise OptionError("--environment names one of the file, and --path, --flows or -i describe another")
         return (single,)
     return environments.environments(config, single.config, only) or (single,)
 
@@ -224,21 +225,16 @@ def _review(given: environments.Given, sides: _Sides, where: Where, *, quiet: bo
     before, after = sides.before[given.name], sides.after[given.name]
     held, flows, config = bot.observed(given, where, quiet=quiet)
     if not given.inventory and not where.live:
-        held = _among(after)
+        held = _among(after, given.default_namespace)
     return run(Reviewed(given.name, before, after, held, flows, config, changed=sides.changed))
 
 
-def _among(tree: ManifestTree) -> Inventory:
+def _among(tree: ManifestTree, default_namespace: str) -> Inventory:
     """The workloads that the manifests themselves describe; their policies are the tree's already."""
-    import json
+    from netpol_gen.inventory import inventory_of
+    from netpol_gen.propose.tree import in_namespaces
 
-    from netpol_gen import api
-
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "manifests.json"
-        items = [m.data for m in tree.manifests]
-        file.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": items}), encoding="utf-8")
-        return replace(api.read_inventory([str(file)]), policies=())
+    return replace(inventory_of(in_namespaces(tree), default_namespace=default_namespace), policies=(), tiers=())
 
 
 def _publish(reviews: Sequence[Review], sides: _Sides, around: Surroundings, wanted: _Wanted) -> int:

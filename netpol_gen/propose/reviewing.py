@@ -16,7 +16,7 @@ from netpol_gen.inventory import Inventory
 from netpol_gen.lint import Finding, LintSettings, Material, Report, read_documents, run
 from netpol_gen.policy import NetworkPolicy
 from netpol_gen.proposal import Review
-from netpol_gen.propose.tree import ManifestTree
+from netpol_gen.propose.tree import ManifestTree, tiers_in_force
 from netpol_gen.report.lint import pinpoint
 
 if TYPE_CHECKING:
@@ -58,8 +58,8 @@ def review(given: Reviewed) -> Review:
         known,
         known,
         edges.accepted if edges is not None else None,
-        tiers_old=given.before.tiers or known.tiers,
-        tiers_new=given.after.tiers or known.tiers,
+        tiers_old=tiers_in_force(given.before, (), known),
+        tiers_new=tiers_in_force(given.after, given.before.tiers, known),
         ipblock_matches_pods=config.cni.ipblock_matches_pods,
     )
     return Review(

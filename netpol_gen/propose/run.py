@@ -11,7 +11,7 @@ from netpol_gen import api
 from netpol_gen.config import Config, Mode
 from netpol_gen.coverage import Coverage, Line
 from netpol_gen.diff import Difference, compare
-from netpol_gen.errors import InputError, OptionError, Place, printable
+from netpol_gen.errors import InputError, InvariantError, OptionError, Place, printable
 from netpol_gen.flowtable import Flows
 from netpol_gen.inventory import Inventory
 from netpol_gen.model import Edge
@@ -22,7 +22,7 @@ from netpol_gen.policy import NetworkPolicy
 from netpol_gen.proposal import EnvironmentProposal, PolicyChange, Proposal
 from netpol_gen.propose.decide import Decided, after, decide, drop, same_meaning, selected, without_effect
 from netpol_gen.propose.names import as_others, names_of
-from netpol_gen.propose.tree import ManifestTree, read_tree
+from netpol_gen.propose.tree import ManifestTree, below, read_tree, tiers_in_force
 from netpol_gen.propose.write import LAYOUT, Written, check_layout, write
 from netpol_gen.verify import replay
 
@@ -81,14 +81,18 @@ def propose(
     _apart(environments)
     paths = {*files, *everything}
     done: list[EnvironmentProposal] = []
+    trees: list[ManifestTree] = []
     changed: dict[str, bytes | None] = {}
     for environment in environments:
-        found, written = _environment(environment, files, paths)
+        tree = environment.rendered or read_tree(files, environment.path, environment.default_namespace)
+        trees.append(tree)
+        found, written = _environment(environment, tree, files, paths)
         done.append(found)
         if clash := sorted(set(written.files) & set(changed)):
             raise InputError("two environments change this file: give them folders of their own", Place(clash[0]))
         changed.update(written.files)
         paths |= set(written.files)
+    _unshared(environments, trees, changed)
     rules = read_codeowners(files)
     owners = {path: names for path in sorted(changed) if (names := owners_of(rules, path))}
     return Proposal(target, base, tuple(done), {path: changed[path] for path in sorted(changed)}, owners)
@@ -103,13 +107,21 @@ def _apart(environments: Sequence[Environment]) -> None:
         check_layout(environment.layout)
 
 
+def _unshared(environments: Sequence[Environment], trees: Sequence[ManifestTree], changed: Iterable[str]) -> None:
+    """A file that one environment changes is no other's: that one was judged with the file as it was."""
+    for path in changed:
+        readers = zip(environments, trees, strict=True)
+        if sum(path in tree.files or (below(e.path, path) and not e.rendered) for e, tree in readers) > 1:
+            text = "two environments have this file, and it would change: give them folders of their own"
+            raise InputError(text, Place(path))
+
+
 def _environment(
-    environment: Environment, files: Mapping[str, bytes], everything: Iterable[str]
+    environment: Environment, tree: ManifestTree, files: Mapping[str, bytes], everything: Iterable[str]
 ) -> tuple[EnvironmentProposal, Written]:
-    tree = environment.rendered or read_tree(files, environment.path, environment.default_namespace)
     existing, notes = in_force(tree, environment.inventory)
     adopt = environment.adopt
-    known = environment.inventory if not tree.tiers else replace(environment.inventory, tiers=tree.tiers)
+    known = replace(environment.inventory, tiers=tiers_in_force(tree, (), environment.inventory))
     edges = api.find_edges(environment.flows, known, environment.config)
     names = names_of(tree.policies.values(), edges.inventory, environment.config, adopt=adopt)
     config = replace(environment.config, names=names)
@@ -121,7 +133,7 @@ def _environment(
         difference = _difference(plan, existing, decided, config)
     coverage = api.measure_coverage(plan.edges, config)
     changes = tuple(_with_coverage(change, plan, coverage) for change in decided.changes)
-    written = _written(changes, tree, everything, environment)
+    written = _written(changes, tree, files, everything, environment)
     return (
         EnvironmentProposal(
             environment.name,
@@ -144,12 +156,40 @@ def _environment(
 
 
 def _written(
-    changes: tuple[PolicyChange, ...], tree: ManifestTree, everything: Iterable[str], environment: Environment
+    changes: tuple[PolicyChange, ...],
+    tree: ManifestTree,
+    files: Mapping[str, bytes],
+    everything: Iterable[str],
+    environment: Environment,
 ) -> Written:
     if environment.rendered is not None:
         # There is no file to write to: what is proposed can only be said.
         return Written(changes, {})
-    return write(changes, tree, everything, environment.layout, environment.templates)
+    written = write(changes, tree, everything, environment.layout, environment.templates)
+    if written.files:
+        _read_again(written, tree, files, environment)
+    return written
+
+
+def _read_again(written: Written, tree: ManifestTree, files: Mapping[str, bytes], environment: Environment) -> None:
+    """See that the files say what was judged: a new one may come under a kustomization that makes another policy of it.
+
+    Raises:
+        InputError: they do not.
+
+    """
+    merged = {**files, **{path: content for path, content in written.files.items() if content is not None}}
+    for path in (path for path, content in written.files.items() if content is None):
+        merged.pop(path, None)
+    found = read_tree(merged, environment.path, environment.default_namespace).policies
+    for change in written.changes:
+        located = found.get(change.ref)
+        if change.after is not None and (located is None or not same_meaning(located.policy, change.after)):
+            text = f"kustomizations would not make {change.ref} of it: set a layout, or an environment of its own path"
+            raise InputError(text, Place(change.path))
+    judged = {p.ref for p in after([located.policy for located in tree.policies.values()], written.changes)}
+    if differing := judged ^ set(found):
+        raise InvariantError(f"the files would not hold what was judged: {sorted(differing)}")
 
 
 def in_force(tree: ManifestTree, inventory: Inventory) -> tuple[tuple[NetworkPolicy, ...], tuple[str, ...]]:

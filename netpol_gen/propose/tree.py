@@ -8,22 +8,32 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Iterable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
 from netpol_gen.errors import InputError, Place, printable
+from netpol_gen.inventory import Inventory
 from netpol_gen.manifests import NETWORK_POLICY, PARSERS, Manifest, documents_in, manifests_in
 from netpol_gen.owners import PLACES
 from netpol_gen.policy import NetworkPolicy, parse_policy
-from netpol_gen.propose.kustomize import NAMES, Kustomization, parse_kustomization
+from netpol_gen.propose.kustomize import (
+    NAMES,
+    Kustomization,
+    chains,
+    parse_kustomization,
+    taken_in,
+    with_components,
+)
 from netpol_gen.synthesize.baseline import MANAGED_BY
 from netpol_gen.tiers import TierPolicy
 
 OPT_OUT = "netpol-gen.dev/propose"
 """An annotation by which a policy is left as it is; only `"true"` means the same as not having it."""
 SUFFIXES = (".yaml", ".yml", ".json")
+_CLUSTER_WIDE = ("Namespace", "Node", "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration", "APIService")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +56,8 @@ class Located:
 class ManifestTree:
     """A folder. `files` are all manifests by path in the repository, `policies` by `namespace/name`.
 
-    `kustomizations` by their folder, `manifests` the objects of every kind. `notes` say what was passed over.
+    With them come those from outside the folder that its kustomizations take in. `kustomizations` by their folder,
+    `manifests` the objects of every kind. `notes` say what was passed over.
     """
 
     root: str
@@ -70,7 +81,9 @@ def below(root: str, path: str) -> bool:
 
 
 def read_tree(files: Mapping[str, bytes], root: str = "", default_namespace: str = "default") -> ManifestTree:
-    """The policies below `root`.
+    """The policies below `root`, and those that kustomizations there take in from elsewhere.
+
+    A policy beside a kustomization that does not list it, and that no other one lists, is not in force.
 
     Raises:
         InputError: a file that mentions a NetworkPolicy and cannot be read, a policy that the API server would reject,
@@ -78,11 +91,7 @@ def read_tree(files: Mapping[str, bytes], root: str = "", default_namespace: str
 
     """
     mine = {path: files[path] for path in sorted(files) if below(root, path) and is_manifest(_within(root, path))}
-    kustomizations = {
-        posixpath.dirname(path): _looked_into(parse_kustomization(content, path), files)
-        for path, content in mine.items()
-        if posixpath.basename(path) in NAMES
-    }
+    kustomizations = _kustomizations(mine, files)
     # A patch looks like an object and is a part of one.
     other = {*(k.path for k in kustomizations.values()), *(p for k in kustomizations.values() for p in k.patches)}
     manifests: list[Manifest] = []
@@ -101,7 +110,11 @@ def read_tree(files: Mapping[str, bytes], root: str = "", default_namespace: str
         manifests += found
         if strange:
             passed.setdefault("holds no Kubernetes object", []).append(path)
-    policies, tiers = _policies(manifests, kustomizations, default_namespace)
+    around = _Around(root, kustomizations, default_namespace)
+    for manifest in manifests:
+        if reason := around.doubt(manifest):
+            passed.setdefault(reason, []).append(manifest.place.path)
+    policies, tiers = _policies(manifests, around)
     notes = tuple(_passed_over(reason, paths) for reason, paths in sorted(passed.items()))
     known = MappingProxyType(kustomizations)
     return ManifestTree(root, MappingProxyType(mine), policies, tiers, known, tuple(manifests), notes)
@@ -124,7 +137,7 @@ def read_files(directory: str | os.PathLike[str]) -> Mapping[str, bytes]:
             for name in sorted(names):
                 file = Path(folder) / name
                 path = file.relative_to(top).as_posix()
-                wanted = path in PLACES or name.lower().endswith(SUFFIXES)
+                wanted = path in PLACES or name in NAMES or name.lower().endswith(SUFFIXES)
                 if wanted and not file.is_symlink():
                     out[path] = file.read_bytes()
     except OSError as error:
@@ -140,13 +153,27 @@ def read_rendered(manifests: Iterable[Manifest], default_namespace: str = "defau
 
     """
     objects = tuple(m for m in manifests if not m.empty_list)
-    policies, tiers = _policies(objects, {}, default_namespace)
+    policies, tiers = _policies(objects, _Around("", {}, default_namespace))
     return ManifestTree("", MappingProxyType({}), policies, tiers, manifests=objects)
 
 
+def _kustomizations(mine: dict[str, bytes], files: Mapping[str, bytes]) -> dict[str, Kustomization]:
+    """Those among the files, by their folder; what they take in from outside the folder is added to the files."""
+    out: dict[str, Kustomization] = {}
+    new = set(mine)
+    while new:
+        found = [parse_kustomization(mine[p], p) for p in sorted(new) if posixpath.basename(p) in NAMES]
+        out |= {posixpath.dirname(k.path): _looked_into(k, files) for k in found if k is not None}
+        new = taken_in((k for k in found if k is not None), files) - set(mine)
+        mine |= {path: files[path] for path in sorted(new)}
+    return out
+
+
 def _looked_into(kustomization: Kustomization, files: Mapping[str, bytes]) -> Kustomization:
-    """With its patch files taken into account."""
-    if not kustomization.changes and any(b"NetworkPolicy" in files.get(path, b"") for path in kustomization.patches):
+    """With its patch files taken into account; one that is not there may say anything."""
+    if not kustomization.changes and any(
+        path not in files or b"NetworkPolicy" in files[path] for path in kustomization.patches
+    ):
         return replace(kustomization, changes="patches")
     return kustomization
 
@@ -175,22 +202,75 @@ def _objects(content: bytes, path: str) -> tuple[list[Manifest], int]:
     return found, others
 
 
-def _policies(
-    manifests: Iterable[Manifest], kustomizations: Mapping[str, Kustomization], default_namespace: str
-) -> tuple[Mapping[str, Located], tuple[TierPolicy, ...]]:
+def tiers_in_force(tree: ManifestTree, gone: Iterable[TierPolicy], inventory: Inventory) -> tuple[TierPolicy, ...]:
+    """Cluster-wide policies of the folder and those that only the cluster has, but for those that are gone."""
+    mine = {(t.kind, t.name): t for t in tree.tiers}
+    without = {(t.kind, t.name) for t in gone}
+    found = {(t.kind, t.name): t for t in inventory.tiers if (t.kind, t.name) not in without} | mine
+    return tuple(found[key] for key in sorted(found))
+
+
+def in_namespaces(tree: ManifestTree) -> Iterator[Manifest]:
+    """The objects of a tree once for each namespace that kustomizations put them into."""
+    around = _Around(tree.root, tree.kustomizations, "")
+    for manifest in tree.manifests:
+        metadata = manifest.data.get("metadata")
+        spaces = {_namespace(way) for way in around.chains(manifest.place.path)} - {""}
+        if manifest.kind in _CLUSTER_WIDE or not isinstance(metadata, dict) or not spaces:
+            yield manifest
+            continue
+        for namespace in sorted(spaces):
+            yield replace(manifest, data={**manifest.data, "metadata": {**metadata, "namespace": namespace}})
+
+
+def _namespace(way: Sequence[Kustomization]) -> str:
+    """What the outermost kustomization that has one says; empty if none does."""
+    return next((k.namespace for k in reversed(way) if k.namespace), "")
+
+
+class _Around:
+    """What stands around a manifest: the folder that is looked at, and the kustomizations that take it in."""
+
+    def __init__(self, root: str, kustomizations: Mapping[str, Kustomization], default_namespace: str) -> None:
+        self.root = root
+        self.kustomizations = kustomizations
+        self.default_namespace = default_namespace
+        self._users: dict[str, list[Kustomization]] = defaultdict(list)
+        for kustomization in kustomizations.values():
+            for path in kustomization.resources:
+                self._users[path].append(kustomization)
+
+    def doubt(self, manifest: Manifest) -> str:
+        """Why a policy is not taken for one that is in force, empty if it is."""
+        path = manifest.place.path
+        beside = self.kustomizations.get(posixpath.dirname(path))
+        if (manifest.group, manifest.kind) not in PARSERS or beside is None or path in self._users:
+            return ""
+        return "is no resource of the kustomization beside it"
+
+    def chains(self, path: str) -> list[list[Kustomization]]:
+        """Every way by which a file is taken in: whose settings are for it, the innermost first."""
+        ways = chains(path, self._users)
+        return [[each for k in way for each in reversed([*with_components(k, self.kustomizations)])] for way in ways]
+
+
+def _policies(manifests: Iterable[Manifest], around: _Around) -> tuple[Mapping[str, Located], tuple[TierPolicy, ...]]:
     out: dict[str, Located] = {}
     tiers: dict[str, TierPolicy] = {}
     for manifest in manifests:
         parser = PARSERS.get((manifest.group, manifest.kind))
-        if parser is None:
+        if parser is None or around.doubt(manifest):
             continue
         if (manifest.group, manifest.kind) != NETWORK_POLICY:
-            value = parser(manifest.data, manifest.place, default_namespace)
+            value = parser(manifest.data, manifest.place, around.default_namespace)
             if isinstance(value, TierPolicy) and tiers.setdefault(value.ref, value) != value:
                 raise InputError(f"a different {manifest.kind} {printable(value.ref)} was given before", manifest.place)
             continue
-        for located in _located(manifest, kustomizations, default_namespace):
+        for located in _located(manifest, around):
             held = out.setdefault(located.policy.ref, located)
+            if held is not located and held.policy == located.policy and held.path != located.path:
+                # Whichever is edited, the other one would say something else.
+                out[located.policy.ref] = replace(held, fixed=f"it lies in {printable(located.path)} as well")
             if held is not located and held.policy != located.policy:
                 where = f"{held.path}:{held.line}"
                 text = f"a different NetworkPolicy {printable(located.policy.ref)} lies in {printable(where)}"
@@ -198,41 +278,29 @@ def _policies(
     return MappingProxyType({ref: out[ref] for ref in sorted(out)}), tuple(tiers[ref] for ref in sorted(tiers))
 
 
-def _located(
-    manifest: Manifest, kustomizations: Mapping[str, Kustomization], default_namespace: str
-) -> Iterator[Located]:
+def _located(manifest: Manifest, around: _Around) -> Iterator[Located]:
     """The policy of a manifest, once for each namespace that kustomizations put it into."""
     path = manifest.place.path
-    chains = list(_chains(path, kustomizations))
-    for chain in chains:
+    ways: Sequence[Sequence[Kustomization]] = around.chains(path)
+    for chain in ways:
         for kustomization in chain:
             if kustomization.changes:
                 text = f"{kustomization.changes} changes what NetworkPolicies say: give the rendered output (--path -)"
                 raise InputError(text, Place(kustomization.path))
-    given = parse_policy(manifest.data, manifest.place, default_namespace)
-    namespaces = {next((k.namespace for k in reversed(chain) if k.namespace), given.namespace) for chain in chains}
-    fixed = _fixed(given, manifest, several=len(namespaces) > 1)
+    given = parse_policy(manifest.data, manifest.place, around.default_namespace)
+    namespaces = {_namespace(way) or given.namespace for way in ways}
+    fixed = _fixed(given, manifest, several=len(namespaces) > 1, inside=below(around.root, path))
     for namespace in sorted(namespaces or {given.namespace}):
         policy = replace(given, namespace=namespace)
         managed = MANAGED_BY in policy.labels
         yield Located(policy, path, manifest.place.document, manifest.index, manifest.place.line, managed, fixed)
 
 
-def _fixed(policy: NetworkPolicy, manifest: Manifest, *, several: bool) -> str:
+def _fixed(policy: NetworkPolicy, manifest: Manifest, *, several: bool, inside: bool) -> str:
     if dict(policy.annotations).get(OPT_OUT, "true") != "true":
         return f"opted out by its annotation {OPT_OUT}"
     if several:
         return "several kustomizations use it, each in a namespace of its own"
+    if not inside:
+        return "it lies outside of the folder, where others may use it too"
     return "it lies in a list within a list" if manifest.index == -1 else ""
-
-
-def _chains(
-    path: str, kustomizations: Mapping[str, Kustomization], seen: frozenset[str] = frozenset()
-) -> Iterator[tuple[Kustomization, ...]]:
-    """Every way by which kustomizations take a file or folder in, the innermost first; one empty way if none does."""
-    users = [(folder, k) for folder, k in kustomizations.items() if path in k.resources and folder not in seen]
-    if not users:
-        yield ()
-    for folder, kustomization in users:
-        for outer in _chains(folder, kustomizations, seen | {folder}):
-            yield (kustomization, *outer)

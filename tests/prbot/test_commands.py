@@ -245,6 +245,13 @@ def test_environments_of_the_settings_file(hub, tmp_path):
     done = hub.run("propose", "--config", str(settings), "--environment", "prod", "-o", "json")
     assert [e["name"] for e in json.loads(done.stdout)["environments"]] == ["prod"]
     assert "staging" in hub.run("propose", "--config", str(settings), "--environment", "staging", code=2).stderr
+    # What would be ignored is refused: rendered output would have become a request of its own.
+    for option in (["--path", "-"], ["--layout", "{namespace}/{policy}.yaml"], ["-i", EVIDENCE[2]]):
+        assert "--path, -i and --layout" in hub.run("propose", "--config", str(settings), *option, code=2).stderr
+    both = ["--base", "HEAD", "--path", "k8s", "--environment", "prod"]
+    assert "--environment names" in hub.run("review", "--config", str(settings), *both, code=2).stderr
+    settings.write_text('[[propose.environment]]\nname = "prod"\npath = "k8s"\nflows = "nosuch://bucket/f"\n')
+    assert "nosuch://bucket/f" in hub.run("propose", "--config", str(settings), code=2).stderr
     settings.write_text('[[propose.environment]]\nname = "prod"\npath = "../x"\nflows = "f"\n')
     assert "no folder of the repository" in hub.run("propose", "--config", str(settings), code=2).stderr
 
@@ -374,6 +381,56 @@ def test_without_an_inventory_the_manifests_own_workloads_are_judged(hub):
     done = hub.run("review", "--path", "k8s", "--base", base, "--head", head)
     assert "what would break is not known" in done.stdout
     assert "`backend/payments[Deployment]`" in done.stdout
+
+
+def committed(hub, files, branch="f"):
+    """A commit on main with these files, in the clone."""
+    sha = hub.server.git.commit(branch, files, "change", parent=hub.server.git.head("main"))
+    subprocess.run(["git", "-C", str(hub.clone), "fetch", "-q", str(hub.server.git.path), branch], check=True)
+    return sha
+
+
+def test_the_manifests_own_workloads_are_where_a_kustomization_puts_them(hub):
+    deployment = (
+        "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: payments}\n"
+        "spec: {selector: {matchLabels: {app: payments}}, template: {metadata: {labels: {app: payments}}}}\n"
+    )
+    kustomization = "namespace: backend\nresources: [d.yaml, payments.yaml]\n"
+    files = {"k8s/d.yaml": deployment, "k8s/kustomization.yaml": kustomization}
+    base, head = committed(hub, files), committed(hub, {**files, "k8s/payments.yaml": CLOSED}, "g")
+    done = hub.run("review", "--path", "k8s", "--base", base, "--head", head)
+    # The two branches have main in common, where nobody takes the workload in.
+    assert "`backend/payments[Deployment]`" in done.stdout
+
+
+def test_a_base_outside_of_the_folder_is_part_of_what_is_reviewed(hub):
+    overlay = {"o/prod/kustomization.yaml": "resources: [../../k8s]\n"}
+    hub.server.git.commit("main", overlay, "overlay", parent=hub.server.git.head("main"))
+    head = committed(hub, {"k8s/payments.yaml": CLOSED})
+    base = committed(hub, {"x": "1"}, "g")
+    arguments = ["review", "--flows", EVIDENCE[0], *EVIDENCE[1:], "--path", "o/prod", "--base", base, "--head", head]
+    assert "## Would break: 1" in hub.run(*arguments, code=1).stdout
+
+
+def test_a_folder_that_is_not_there_is_no_green_result(hub):
+    head = committed(hub, {"k8s/payments.yaml": CLOSED})
+    base = hub.server.git.head("main")
+    done = hub.run("review", "--path", "k8S", "--base", base, "--head", head, code=2)
+    assert "--path: no folder k8S" in done.stderr
+    assert "is a file" in hub.run("review", "--path", "CODEOWNERS", "--base", base, "--head", head, code=2).stderr
+    assert "no folder k8S" in hub.run("propose", *EVIDENCE, "--path", "k8S", code=2).stderr
+    assert "is a file" in hub.run("propose", *EVIDENCE, "--path", "k8s/payments.yaml", code=2).stderr
+    assert "`k8S/backend/payments.yaml`" in hub.run("propose", *EVIDENCE, "--path", "k8S", "--mode", "full").stdout
+
+
+def test_links_are_said(hub):
+    subprocess.run(["git", "-C", str(hub.clone), "switch", "-qc", "links"], check=True)
+    (hub.clone / "k8s" / "other.yaml").symlink_to("payments.yaml")
+    subprocess.run(["git", "-C", str(hub.clone), "add", "-A"], check=True)
+    author = ["-c", "user.name=x", "-c", "user.email=x@example.invalid"]
+    subprocess.run(["git", "-C", str(hub.clone), *author, "commit", "-qm", "link"], check=True)
+    done = hub.propose("--base", "links")
+    assert "links or submodules: k8s/other.yaml" in done.stderr
 
 
 # --- GitLab -----------------------------------------------------------------------------------------------------------

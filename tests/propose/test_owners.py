@@ -47,3 +47,8 @@ def test_the_first_place_that_a_forge_looks_at_counts():
     files = {"docs/CODEOWNERS": b"* @docs\n", ".github/CODEOWNERS": b"* @github\n"}
     assert owners_of(read_codeowners(files), "a") == ("@github",)
     assert read_codeowners({}) == ()
+
+
+@pytest.mark.parametrize("line", ["\\", "\\ @x", "/ @x", "[", "[] @x", "^[a", "!", "@x"])
+def test_a_line_that_says_nothing_is_skipped(line):
+    assert owners_of(parse_codeowners(f"* @all\n{line}\n"), "k8s/a.yaml") == ("@all",)

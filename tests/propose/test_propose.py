@@ -250,3 +250,33 @@ def test_ours_that_selects_more_than_the_workload_it_is_called_by_is_not_written
         assert "shop/b" not in {c.ref for c in proposal.changes}, mode
         opened = [r for r in proposal.environments[0].difference.rows if r.change is Change.OPENED]
         assert {(str(r.src), str(r.dst)) for r in opened} <= {("shop/a[Deployment]", "shop/b[Deployment]")}
+
+
+def test_a_policy_that_lies_twice_is_left_alone():
+    proposal = proposal_of({"a.yaml": OPEN_B, "z.yaml": OPEN_B}, A_TO_B)
+    assert proposal.files == {}
+    assert ("shop/b", "it lies in z.yaml as well") in {(e.ref, e.reason) for e in proposal.environments[0].left_alone}
+
+
+def test_a_new_policy_that_kustomizations_would_make_another_one_of_is_refused():
+    inner = b"resources: []\n"
+    files = {"kustomization.yaml": b"namespace: prod\nresources: [shop]\n", "shop/kustomization.yaml": inner}
+    with pytest.raises(InputError, match=r"shop/a\.yaml: .*would not make shop/a of it.*layout"):
+        proposal_of(files, A_TO_B, mode=Mode.FULL)
+    files = {"kustomization.yaml": b"namePrefix: x-\nresources: []\n"}
+    with pytest.raises(InputError, match="namePrefix changes"):
+        proposal_of(files, A_TO_B, mode=Mode.FULL)
+
+
+def test_a_file_of_two_environments_is_changed_for_neither_alone():
+    """The other one's flows were replayed through the file as it was."""
+    one = environment(A_TO_B, name="one", path="k8s")
+    other = environment(A_TO_B, C_TO_B, name="other", path="k8s/b")
+    for both in ([one, other], [other, one]):
+        with pytest.raises(InputError, match=r"k8s/b/b\.yaml: two environments"):
+            propose(both, {"k8s/b/b.yaml": OPEN_B})
+    overlay = {"base/kustomization.yaml": b"resources: [b.yaml]\n", "base/b.yaml": OPEN_B}
+    overlay["prod/kustomization.yaml"] = b"resources: [../base]\n"
+    prod = replace(other, path="prod")
+    with pytest.raises(InputError, match=r"base/b\.yaml: two environments"):
+        propose([replace(one, path="base"), prod], overlay)

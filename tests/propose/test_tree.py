@@ -155,3 +155,71 @@ def test_an_annotation_opts_out_and_doubt_counts_as_that(value, fixed):
 def test_a_policy_that_the_api_server_would_reject_is_an_error_with_its_field():
     with pytest.raises(InputError, match=r"a\.yaml:1: document 1: spec\.ingress\[0\]: unknown field form"):
         read_tree({"a.yaml": policy(namespace="shop").replace(b"ingress: []", b"ingress: [{form: []}]")})
+
+
+COMPONENT = ("apiVersion: kustomize.config.k8s.io/v1alpha1", "kind: Component")
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "patches: [{target: {kind: Network.*}, patch: '- op: remove'}]",
+        "patches: [{target: {kind: 'Deployment|NetworkPolicy'}, patch: '- op: remove'}]",
+        "labels: [{pairs: {team: a}, fields: [{path: spec/podSelector/matchLabels, create: true}]}]",
+        "patches: [{path: ../elsewhere.yaml}]",
+    ],
+)
+def test_a_setting_that_may_mean_policies_is_refused(setting):
+    """A kind is a regular expression, a label goes where it is told to, and a patch that is not there may say all."""
+    files = {"k/kustomization.yaml": kustomization("resources: [web.yaml]", setting), "k/web.yaml": policy()}
+    with pytest.raises(InputError, match="changes what NetworkPolicies say"):
+        read_tree(files, "k")
+
+
+def test_a_component_changes_the_policies_of_those_who_use_it():
+    files = {
+        "kustomization.yaml": kustomization("resources: [web.yaml]", "components: [a, b]"),
+        "web.yaml": policy(namespace="own"),
+        "a/kustomization.yaml": kustomization(*COMPONENT, "namespace: one"),
+        "b/kustomization.yaml": kustomization(*COMPONENT, "namespace: two"),
+    }
+    assert list(read_tree(files).policies) == ["two/web"]
+    outer = {**files, "kustomization.yaml": files["kustomization.yaml"] + b"namespace: prod\n"}
+    assert list(read_tree(outer).policies) == ["prod/web"]
+    prefix = {**files, "b/kustomization.yaml": kustomization(*COMPONENT, "namePrefix: x-", "components: [../a, .]")}
+    with pytest.raises(InputError, match=r"b/kustomization\.yaml: namePrefix changes"):
+        read_tree(prefix)
+
+
+def test_what_an_overlay_takes_in_from_outside_is_in_force_and_cannot_be_edited():
+    files = {
+        "base/Kustomization": kustomization("resources: [web.yaml]"),
+        "base/web.yaml": policy(),
+        "base/other.yaml": policy("other"),
+        "prod/kustomization.yaml": kustomization("namespace: prod", "resources: [../base]"),
+    }
+    tree = read_tree(files, "prod")
+    assert [(ref, found.path) for ref, found in tree.policies.items()] == [("prod/web", "base/web.yaml")]
+    assert "outside" in tree.policies["prod/web"].fixed
+
+
+def test_a_policy_that_the_kustomization_beside_it_does_not_list_is_not_in_force():
+    files = {"kustomization.yaml": kustomization("resources: []"), "web.yaml": policy(namespace="shop")}
+    tree = read_tree(files)
+    assert tree.policies == {}
+    assert any("web.yaml" in note and "no resource" in note for note in tree.notes)
+    flux = kustomization("apiVersion: kustomize.toolkit.fluxcd.io/v1", "kind: Kustomization", "metadata: {name: x}")
+    assert list(read_tree({**files, "kustomization.yaml": flux}).policies) == ["shop/web"]
+
+
+@pytest.mark.parametrize("namespace", ["$(id)", "<b>", "@team", "../../.github", "a.b", "A"])
+def test_a_namespace_of_a_kustomization_is_one(namespace):
+    files = {"kustomization.yaml": kustomization(f"namespace: '{namespace}'", "resources: [web.yaml]")}
+    with pytest.raises(InputError, match=r"kustomization\.yaml: namespace: .* is no namespace"):
+        read_tree({**files, "web.yaml": policy()})
+
+
+def test_a_policy_that_lies_in_two_files_cannot_be_edited():
+    """Whichever is edited, the other says what the policy was."""
+    found = read_tree({"a.yaml": policy(namespace="shop"), "b.yaml": policy(namespace="shop")}).policies["shop/web"]
+    assert (found.path, found.fixed) == ("a.yaml", "it lies in b.yaml as well")
