@@ -65,7 +65,7 @@ types: .venv/.installed-dev ## mypy, strict
 
 .PHONY: goldens
 goldens: .venv/.installed-dev ## Rewrite the expected files of the golden cases (read the diff before committing)
-	$(BIN)/python -m pytest --update-goldens tests/test_golden.py tests/test_docs.py
+	$(BIN)/python -m pytest --update-goldens tests/test_golden.py tests/test_docs.py tests/ports/test_json_docs.py tests/propose/test_bodies.py
 
 .PHONY: bench
 bench: .venv/.installed-dev ## Speed and memory, on input generated from a seed

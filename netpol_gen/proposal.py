@@ -140,6 +140,8 @@ class Review:
     policies: tuple[int, int]
     """How many NetworkPolicies there were before, and after."""
     findings: tuple[Finding, ...] = ()
+    unjudged: tuple[str, ...] = ()
+    """Policies that the change touches and that nothing here evaluates (Cilium's, Calico's), by kind and name."""
     coverage: Coverage | None = None
     notes: tuple[str, ...] = ()
     places: Mapping[str, tuple[str, int]] = field(default_factory=lambda: MappingProxyType({}))

@@ -16,7 +16,7 @@ from netpol_gen.inventory import Inventory
 from netpol_gen.lint import Finding, LintSettings, Material, Report, read_documents, run
 from netpol_gen.policy import NetworkPolicy
 from netpol_gen.proposal import Review
-from netpol_gen.propose.tree import ManifestTree, tiers_in_force
+from netpol_gen.propose.tree import ManifestTree, tiers_in_force, unjudged
 from netpol_gen.report.lint import pinpoint
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ def review(given: Reviewed) -> Review:
     known = edges.inventory if edges is not None else given.inventory
     beside = [p for p in given.inventory.policies if p.ref not in given.before.policies]
     old, new = _together(given.before, beside), _together(given.after, beside)
+    before, after = unjudged(given.before), unjudged(given.after)
     difference = compare(
         old,
         new,
@@ -69,6 +70,7 @@ def review(given: Reviewed) -> Review:
         edges.accepted if edges is not None else {},
         (len(given.before.policies), len(given.after.policies)),
         _findings(given, edges),
+        tuple(key for key in sorted({*before, *after}) if before.get(key) != after.get(key)),
         api.measure_coverage(edges, config) if edges is not None else None,
         (*(edges.notes if edges is not None else ()), *given.after.notes),
         {ref: (found.path, found.line) for ref, found in given.after.policies.items()},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from netpol_gen.policy import NetworkPolicy
 from netpol_gen.proposal import EnvironmentProposal, PolicyChange, Proposal
 from netpol_gen.propose.decide import Decided, after, decide, drop, same_meaning, selected, without_effect
 from netpol_gen.propose.names import as_others, names_of
-from netpol_gen.propose.tree import ManifestTree, below, read_tree, tiers_in_force
+from netpol_gen.propose.tree import ManifestTree, below, read_tree, tiers_in_force, unjudged
 from netpol_gen.propose.write import LAYOUT, Written, check_layout, write
 from netpol_gen.verify import replay
 
@@ -148,7 +149,7 @@ def _environment(
             coverage,
             plan.gaps,
             plan.diagnostics,
-            (*plan.edges.notes, *tree.notes, *notes),
+            (*plan.edges.notes, *tree.notes, *notes, *_unjudged(tree)),
             existing,
         ),
         written,
@@ -210,6 +211,13 @@ def in_force(tree: ManifestTree, inventory: Inventory) -> tuple[tuple[NetworkPol
         notes.append(f"in the repository and not in the cluster: {shown}")
     policies |= {ref: cluster[ref] for ref in only}
     return tuple(policies[ref] for ref in sorted(policies)), tuple(notes)
+
+
+def _unjudged(tree: ManifestTree) -> tuple[str, ...]:
+    """That there are policies beside these which nothing here evaluates."""
+    kinds = Counter(key.partition(" ")[0] for key in unjudged(tree))
+    shown = ", ".join(f"{number} {kind}" for kind, number in sorted(kinds.items()))
+    return (f"in this folder and not judged, because netpol-gen does not evaluate them: {shown}",) if kinds else ()
 
 
 def _difference(plan: Plan, existing: Sequence[NetworkPolicy], decided: Decided, config: Config) -> Difference:

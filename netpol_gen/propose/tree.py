@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from netpol_gen.errors import InputError, Place, printable
 from netpol_gen.inventory import Inventory
@@ -67,6 +68,22 @@ class ManifestTree:
     kustomizations: Mapping[str, Kustomization] = field(default_factory=lambda: MappingProxyType({}))
     manifests: tuple[Manifest, ...] = ()
     notes: tuple[str, ...] = ()
+
+
+UNJUDGED_GROUPS = frozenset({"cilium.io", "projectcalico.org", "crd.projectcalico.org", "crd.antrea.io"})
+"""Groups whose policies admit and deny traffic and are not evaluated here."""
+
+
+def unjudged(tree: ManifestTree) -> Mapping[str, Any]:
+    """Policies of kinds that nothing here evaluates, by kind and name: what they do is not known, and must be said."""
+    out: dict[str, Any] = {}
+    for manifest in tree.manifests:
+        if manifest.group in UNJUDGED_GROUPS and "NetworkPolicy" in manifest.kind:
+            metadata = manifest.data.get("metadata")
+            named = metadata if isinstance(metadata, dict) else {}
+            name = "/".join(str(named[key]) for key in ("namespace", "name") if named.get(key))
+            out[f"{manifest.full_kind} {name}"] = manifest.data
+    return {key: out[key] for key in sorted(out)}
 
 
 def is_manifest(path: str) -> bool:

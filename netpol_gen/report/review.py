@@ -4,10 +4,11 @@ JSON (`"format": "netpol-gen/review", "version": 1`):
 
 | key | content |
 |---|---|
-| environments | name, path, observed (whether flows were replayed), broken (a count), policies, difference, findings |
+| environments | name, path, observed (whether flows were replayed), broken (a count), policies, difference, unjudged, findings |
 | environments[].policies | before, after: how many there are |
 | environments[].difference | as `netpol-gen diff -o json` |
-| environments[].findings | rule, severity, path, line, subject, message, fix: of the files that the change touches |
+| environments[].unjudged | policies that the change touches and that are not evaluated, by kind and name |
+| environments[].findings | rule, severity, path, line, subject, message, fix: in the files that the change touches, new |
 
 A version number changes when a key disappears or changes its meaning; new keys may appear within a version.
 """
@@ -32,22 +33,32 @@ VERSION = 1
 
 def review_title(reviews: Sequence[Review]) -> str:
     """One line of plain text: what a check is called by."""
-    if all(r.difference.same and not r.findings for r in reviews):
+    if _says_nothing(reviews):
         return "No difference in meaning"
     broken = sum(len(r.broken) for r in reviews)
     findings = sum(len(r.findings) for r in reviews)
     if not all(r.difference.observed for r in reviews):
         rows = sum(len(r.difference.rows) for r in reviews)
-        return f"{count(rows, 'change')} in meaning, no flows replayed, {count(findings, 'finding')}"
+        return f"{count(rows, 'change')} in meaning, no flows replayed, {count(findings, 'finding')}{_doubt(reviews)}"
     opened = sum(r.difference.count(Change.OPENED) for r in reviews)
     closed = sum(r.difference.count(Change.CLOSED) for r in reviews)
-    return f"{broken:,} would break, {opened:,} open, {closed:,} close, {count(findings, 'finding')}"
+    return f"{broken:,} would break, {opened:,} open, {closed:,} close, {count(findings, 'finding')}{_doubt(reviews)}"
+
+
+def _doubt(reviews: Sequence[Review]) -> str:
+    number = sum(len(r.unjudged) for r in reviews)
+    return f", {number:,} not judged" if number else ""
+
+
+def _says_nothing(reviews: Sequence[Review]) -> bool:
+    """What cannot be judged is not the same as what makes no difference."""
+    return all(r.difference.same and not r.findings and not r.unjudged for r in reviews)
 
 
 def review_sections(reviews: Sequence[Review]) -> list[Section]:
     """The whole text; one line where nothing changed in meaning."""
     several = len(reviews) > 1
-    if all(r.difference.same and not r.findings for r in reviews):
+    if _says_nothing(reviews):
         return [Section("netpol-gen: no difference in meaning between the policies before and after.\n")]
     out = [Section(f"**netpol-gen: {review_title(reviews)}.**\n")]
     for review in reviews:
@@ -70,6 +81,11 @@ def _sections(review: Review) -> list[Section]:
         if those:
             rows = tuple(f"- {code(w)}" for w in those)
             out.append(Section(f"## {word} workloads\n", rows, "", parts.folded(rows)))
+    if review.unjudged:
+        text = f"## Not judged: {len(review.unjudged):,}\n\n"
+        text += "The change touches policies of kinds that netpol-gen does not evaluate: what they do is not known.\n"
+        rows = tuple(f"- {code(item)}" for item in review.unjudged)
+        out.append(Section(text, rows, "", parts.folded(rows)))
     out += _findings(review.findings)
     if review.coverage is not None:
         out += parts.coverage_sections(review.coverage, ())
@@ -103,6 +119,7 @@ def review_json(reviews: Sequence[Review]) -> str:
                 "broken": len(r.broken),
                 "policies": {"before": r.policies[0], "after": r.policies[1]},
                 "difference": json.loads(diff_json(r.difference)),
+                "unjudged": list(r.unjudged),
                 "findings": [
                     {
                         "rule": f.rule,

@@ -203,3 +203,19 @@ def test_an_edit_that_opens_is_not_called_tightening():
     changed = replace(opens, environments=(replace(opens.environments[0], difference=wider),))
     assert "change 1" in proposal_title(changed)
     assert "tighten" not in proposal_title(changed)
+
+
+def test_what_cannot_be_judged_is_not_called_the_same():
+    """A CiliumNetworkPolicy may cut everything off: `no difference in meaning` would be a lie."""
+    cilium = b"apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {name: x, namespace: shop}\nspec: {}\n"
+    before = {"b.yaml": ONLY_A}
+    found = [reviewed(before, {**before, "c.yaml": cilium}, A_TO_B, changed=("c.yaml",))]
+    text = pack(review_sections(found), 1 << 62)[0]
+    assert "## Not judged: 1" in text
+    assert "`CiliumNetworkPolicy.cilium.io shop/x`" in text
+    assert "1 not judged" in review_title(found)
+    assert json.loads(review_json(found))["environments"][0]["unjudged"] == ["CiliumNetworkPolicy.cilium.io shop/x"]
+    same = {**before, "c.yaml": cilium}
+    assert review_title([reviewed(same, same, A_TO_B, changed=())]) == "No difference in meaning"
+    notes = proposal_of({"c.yaml": cilium}, A_TO_B).environments[0].notes
+    assert any("not judged" in note and "1 CiliumNetworkPolicy.cilium.io" in note for note in notes)
