@@ -225,7 +225,9 @@ def _review(given: environments.Given, sides: _Sides, where: Where, *, quiet: bo
     before, after = sides.before[given.name], sides.after[given.name]
     held, flows, config = bot.observed(given, where, quiet=quiet)
     if not given.inventory and not where.live:
-        held = _among(after, given.default_namespace)
+        held, old = (_among(tree, given.default_namespace) for tree in (after, before))
+        found = Reviewed(given.name, before, after, held, flows, config, changed=sides.changed, inventory_before=old)
+        return run(found)
     return run(Reviewed(given.name, before, after, held, flows, config, changed=sides.changed))
 
 

@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 class Reviewed:
     """An environment whose folder changed from `before` to `after`.
 
-    `flows` are what was observed, if anything; `inventory` is what the cluster held. `changed` are the paths that the
-    change touches: only findings in these are its author's business.
+    `flows` are what was observed, if anything; `inventory` is what the cluster held, or what it will hold where the
+    change touches workloads, too; then `inventory_before` is what it held, if there are no flows to tell. `changed` are
+    the paths that the change touches: only findings in these are its author's business.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Reviewed:
     config: Config = field(default_factory=Config)
     lint: LintSettings = field(default_factory=LintSettings)
     changed: Collection[str] = ()
+    inventory_before: Inventory | None = None
 
 
 def review(given: Reviewed) -> Review:
@@ -50,13 +52,15 @@ def review(given: Reviewed) -> Review:
     config = given.config
     edges = api.find_edges(given.flows, given.inventory, config) if given.flows is not None else None
     known = edges.inventory if edges is not None else given.inventory
+    # With flows both sides are asked about the same pods, those that the flows are of among them.
+    held_before = given.inventory_before if edges is None and given.inventory_before is not None else known
     beside = [p for p in given.inventory.policies if p.ref not in given.before.policies]
     old, new = _together(given.before, beside), _together(given.after, beside)
     before, after = unjudged(given.before), unjudged(given.after)
     difference = compare(
         old,
         new,
-        known,
+        held_before,
         known,
         edges.accepted if edges is not None else None,
         tiers_old=tiers_in_force(given.before, (), known),

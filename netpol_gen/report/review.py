@@ -4,11 +4,11 @@ JSON (`"format": "netpol-gen/review", "version": 1`):
 
 | key | content |
 |---|---|
-| environments | name, path, observed (whether flows were replayed), broken (a count), policies, difference, unjudged, findings |
+| environments | name, path, observed (were flows replayed), broken (count), policies, difference, unjudged, findings |
 | environments[].policies | before, after: how many there are |
 | environments[].difference | as `netpol-gen diff -o json` |
 | environments[].unjudged | policies that the change touches and that are not evaluated, by kind and name |
-| environments[].findings | rule, severity, path, line, subject, message, fix: in the files that the change touches, new |
+| environments[].findings | rule, severity, path, line, subject, message, fix: what is new in the changed files |
 
 A version number changes when a key disappears or changes its meaning; new keys may appear within a version.
 """
