@@ -64,8 +64,6 @@ def as_others(
 
 def _replaceable(located: Located, pods: _Pods, names: Mapping[str, str]) -> bool:
     policy = located.policy
-    if located.fixed:
-        return False
     if policy.name == DEFAULT_DENY and policy.pod_selector.is_empty:
         return True
     workload = _spoken_for(located, pods[policy.namespace])

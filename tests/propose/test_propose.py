@@ -90,6 +90,14 @@ def test_an_opted_out_policy_is_never_touched():
     assert "opted out" in proposal.environments[0].left_alone[0].reason
 
 
+def test_beside_an_opted_out_policy_no_other_is_put_for_its_workload():
+    more = OURS + f'  annotations: {{{OPT_OUT}: "false"}}\n'
+    files = {"b.yaml": manifest("b", "b", "policyTypes: [Ingress]", more=more)}
+    proposal = proposal_of(files, A_TO_B, mode=Mode.FULL)
+    assert [c.ref for c in proposal.changes] == ["shop/a"]
+    assert "opted out" in {e.ref: e.reason for e in proposal.environments[0].left_alone}["shop/b"]
+
+
 def test_one_that_is_stood_in_for_goes_and_its_kustomization_forgets_it():
     """Two policies of ours for one workload: the one named after it is kept, the other is covered by it."""
     files = {
