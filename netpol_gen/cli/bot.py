@@ -171,17 +171,15 @@ def snapshot(repository: Repository, commit: str, roots: Sequence[str]) -> Snaps
     return Snapshot(commit, files, frozenset(entries))
 
 
-def expect_folders(paths: Sequence[Iterable[str]], given: Sequence[Given]) -> None:
+def expect_folders(sides: Sequence[Snapshot], given: Sequence[Given]) -> None:
     """A folder that no side has a file in was mistyped more often than not, and everything would be said to be well.
 
     Raises:
-        OptionError: there is such a folder.
+        OptionError: there is such a folder, or it is a file.
 
     """
-    from netpol_gen.propose.tree import below
-
     for environment in given:
-        if environment.path and not any(below(environment.path, path) for side in paths for path in side):
+        if not any(side.has(environment.path) for side in sides):
             raise OptionError(f"{printable(environment.path)}: the commit has no file there")
 
 

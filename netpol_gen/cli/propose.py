@@ -142,7 +142,7 @@ def propose(
     target, commit = _base(repository, remote, base, apply=apply)
     taken = bot.snapshot(repository, commit, [g.path for g in given])
     # The other modes may begin a folder; there is nothing to tighten in one that is not there.
-    bot.expect_folders([taken.paths], [g for g in given if g.config.mode is Mode.TIGHTEN])
+    bot.expect_folders([taken], [g for g in given if g.config.mode is Mode.TIGHTEN])
     proposal = _propose(given, where, templates, taken, target, quiet=quiet)
     if changed := [path for g in given for path in repository.dirty(g.path)]:
         say(f"not looked at, because they are not committed: {', '.join(map(printable, changed[:5]))}")

@@ -209,7 +209,7 @@ def _commits(
         raise OptionError(f"{base} and {head} have no history in common")
     roots = [g.path for g in given]
     old, new = bot.snapshot(repository, common, roots), bot.snapshot(repository, end, roots)
-    bot.expect_folders([old.paths, new.paths], given)
+    bot.expect_folders([old, new], given)
     return _Sides(
         {g.name: read_tree(old.files, g.path, g.default_namespace) for g in given},
         {g.name: read_tree(new.files, g.path, g.default_namespace) for g in given},

@@ -416,9 +416,9 @@ def test_a_folder_that_is_not_there_is_no_green_result(hub):
     head = committed(hub, {"k8s/payments.yaml": CLOSED})
     base = hub.server.git.head("main")
     done = hub.run("review", "--path", "k8S", "--base", base, "--head", head, code=2)
-    assert "--path: no folder k8S" in done.stderr
+    assert "k8S: the commit has no file there" in done.stderr
     assert "is a file" in hub.run("review", "--path", "CODEOWNERS", "--base", base, "--head", head, code=2).stderr
-    assert "no folder k8S" in hub.run("propose", *EVIDENCE, "--path", "k8S", code=2).stderr
+    assert "k8S: the commit has no file there" in hub.run("propose", *EVIDENCE, "--path", "k8S", code=2).stderr
     assert "is a file" in hub.run("propose", *EVIDENCE, "--path", "k8s/payments.yaml", code=2).stderr
     assert "`k8S/backend/payments.yaml`" in hub.run("propose", *EVIDENCE, "--path", "k8S", "--mode", "full").stdout
 
