@@ -35,6 +35,7 @@ def decide(plan: Plan, tree: ManifestTree, *, adopt: bool) -> Decided:
     left: list[LeftAlone] = []
     unchanged = 0
     notes = _notes(plan.notes)
+    withheld: frozenset[Workload] = frozenset()
     for policy in plan.policies:
         located = tree.policies.get(policy.ref)
         if located is None:
@@ -45,6 +46,7 @@ def decide(plan: Plan, tree: ManifestTree, *, adopt: bool) -> Decided:
             unchanged += 1
         elif reason := _untouchable(located, adopt=adopt):
             left.append(LeftAlone(policy.ref, located.path, reason))
+            withheld |= selected(policy, plan.edges.inventory)
         else:
             mine, old, path = notes.get(policy.ref, ()), located.policy, located.path
             changes.append(PolicyChange(Action.EDIT, policy.ref, path, old, wanted, not located.managed, mine))
@@ -57,6 +59,9 @@ def decide(plan: Plan, tree: ManifestTree, *, adopt: bool) -> Decided:
             left.append(LeftAlone(ref, "", "in force in the cluster, and not in this folder of the repository"))
         elif reason := _untouchable(found, adopt=adopt):
             left.append(LeftAlone(ref, found.path, reason))
+        elif withheld & selected(found.policy, plan.edges.inventory):
+            # The plan counts on a policy that is not written: without this one, its pods might be open.
+            left.append(LeftAlone(ref, found.path, "what would stand in for it is left alone"))
         else:
             why = "the policies of its workloads stand in for it"
             changes.append(PolicyChange(Action.REMOVE, ref, found.path, found.policy, None, not found.managed, why=why))

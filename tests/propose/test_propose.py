@@ -288,3 +288,19 @@ def test_a_file_of_two_environments_is_changed_for_neither_alone():
     prod = replace(other, path="prod")
     with pytest.raises(InputError, match=r"base/b\.yaml: two environments"):
         propose([replace(one, path="base"), prod], overlay)
+
+
+@pytest.mark.parametrize("mode", [Mode.TIGHTEN, Mode.FULL])
+def test_what_a_withheld_policy_would_stand_in_for_stays(mode):
+    """The policy for b is opted out, so nothing stands in for the one that isolates b's egress."""
+    more = OURS + f'  annotations: {{{OPT_OUT}: "false"}}\n'
+    files = {
+        "b.yaml": manifest("b", "b", more=more),
+        "one.yaml": manifest("one", "b", "policyTypes: [Egress]\negress: [{}]", more=OURS),
+        "two.yaml": manifest("two", "b", "policyTypes: [Egress]\negress: [{}]", more=OURS),
+    }
+    proposal = proposal_of(files, A_TO_B, B_TO_C, mode=mode)
+    assert {"one.yaml", "two.yaml"}.isdisjoint(proposal.files)
+    opened = [r for r in proposal.environments[0].difference.rows if r.change is Change.OPENED]
+    assert opened == []
+    assert proposal.environments[0].broken == ()
