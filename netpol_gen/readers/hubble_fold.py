@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -57,6 +58,7 @@ _Cell = list[Any]
 """Row, the endpoints as they came, `row.index << CONNECTION_BITS`, the latest connection; a list is quick to unpack."""
 
 
+_WITHIN_A_MINUTE = re.compile(r":[0-5]\d(?:\.\d{1,9})?Z", re.ASCII).fullmatch
 _ADDRESSES = msgspec.json.Decoder(Addresses)
 
 
@@ -204,7 +206,8 @@ class Reader:
         connection, windowed, since, until = rows.log.append, bool(rows.window), self.since, self.until
         if len(cells) > _MEMO_LIMIT or len(self.forms) > _MEMO_LIMIT or len(minutes) > _MEMO_LIMIT:
             self._forget()
-        minute, hour = "", None  # of the record before: mostly the same
+        minute: str | None = None  # of the record before: mostly the same
+        hour = None
         for index, flow in enumerate(records):
             if flow is None or (l4 := flow.l4) is None:
                 self._odd(flow, numbers[index], bytes_of and bytes_of(index))
@@ -223,11 +226,11 @@ class Reader:
             if when[:16] != minute:
                 minute = when[:16]
                 hour = minutes.get(minute)
-            if hour is not None and when[-1] == "Z":
+            if hour is not None and _WITHIN_A_MINUTE(when, 16):
                 when = when[:-1]
             elif (found := times.canonical(when)) is not None:
                 # Its zone may be another one: what the next record begins with is looked up again.
-                when, minute = found, ""
+                when, minute = found, None
                 hour = minutes[when[:16]] = times.nanoseconds(when) // times.HOUR << PORT_BITS
             else:
                 self._odd(flow, numbers[index], bytes_of and bytes_of(index))

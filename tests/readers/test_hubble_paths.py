@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from netpol_gen.config import Config
 from netpol_gen.errors import BadRecordsError
+from netpol_gen.flowtable import Reason
 from netpol_gen.readers import hubble_fold, read_flows, sketch
 from tests.readers.making import DB, HOUR, WORLD, flow, ip, lines, read_bytes, reply, tcp, udp
 from tests.readers.test_hubble_whole import outcome
@@ -91,6 +92,15 @@ def test_the_zone_of_one_record_is_not_that_of_the_next(tmp_path):
     times = ("2024-05-06T07:08:09+02:00", "2024-05-06T07:08:10Z", "2024-05-06T07:08:11+02:00", "2024-05-06T07:08:12Z")
     [row] = read_bytes(tmp_path, lines(*(flow(time=time) for time in times))).table.to_pylist()
     assert row["hours"] == [HOUR - 2, HOUR]
+
+
+@pytest.mark.parametrize("odd", ["2024-05-06T07:08:0xZ", "2024-05-06T07:08Z", "2024-05-06T07:08:09.Z", None, "", "Z"])
+@pytest.mark.parametrize("before", ["2024-05-06T07:08:09Z", "2024-05-06T09:08:09+02:00"])
+def test_what_is_no_time_is_none_whatever_came_before(tmp_path, odd, before):
+    for records in ((flow(time=odd), flow(time=before)), (flow(time=before), flow(time=odd))):
+        flows = read_bytes(tmp_path, lines(*records))
+        assert flows.ledger.set_aside == {Reason.BAD_FIELD: 1}
+        assert flows.table.num_rows == 1
 
 
 def test_the_collector_of_cycles_is_as_it_was(tmp_path):
