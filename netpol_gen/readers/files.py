@@ -311,7 +311,9 @@ class Stream:
                 self.lines += 1
                 piece, skipping = piece[at:], False
             at = piece.rfind(b"\n") + 1
-            if at and have + at >= self._block // 2:
+            if at == len(piece) and not have and at >= self._block // 2:
+                yield self._whole(piece)
+            elif at and have + at >= self._block // 2:
                 yield self._whole(b"".join((*tail, memoryview(piece)[:at])))
                 tail, have = ([piece[at:]], len(piece) - at) if at < len(piece) else ([], 0)
             else:
@@ -360,6 +362,11 @@ def _span(stream: BinaryIO, part: Part, size: int) -> Iterator[bytes]:
         piece = stream.read(size if end is None else min(size, end - begin))
         if not piece:
             return
+        # A piece that ends with a line is a block as it is; what is read of the next one is read again.
+        at = piece.rfind(b"\n") + 1
+        if at and at < len(piece):
+            stream.seek(at - len(piece), os.SEEK_CUR)
+            piece = piece[:at]
         begin += len(piece)
         yield piece
 
