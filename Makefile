@@ -17,7 +17,8 @@ SHELL := /bin/bash
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-# The stamps stand for "installed since pyproject.toml last changed".
+# The stamps stand for "installed since pyproject.toml, or what is compiled, last changed".
+COMPILED := hatch_build.py $(wildcard netpol_gen/readers/*.c netpol_gen/readers/*.h)
 .venv/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "netpol-gen needs Python 3.11 or later; $(PYTHON) is $$($(PYTHON) --version 2>&1). Set PYTHON=..." >&2; exit 1; }
@@ -26,11 +27,11 @@ help: ## This list
 	$(PYTHON) -m venv .venv
 	@touch $@
 
-.venv/.installed: pyproject.toml | .venv/.made
+.venv/.installed: pyproject.toml $(COMPILED) | .venv/.made
 	$(PIP) --editable .
 	@touch $@
 
-.venv/.installed-dev: pyproject.toml | .venv/.made
+.venv/.installed-dev: pyproject.toml $(COMPILED) | .venv/.made
 	$(PIP) --editable '.[dev]'
 	@touch .venv/.installed $@
 
@@ -90,9 +91,9 @@ contract: ## GitHub's own OpenAPI description, which the tests of the bot are he
 pins: ## Rewrite action-constraints.txt: what the action installs (run it with the Python that it names)
 	@rm -rf $(BUILD)/pins
 	$(PYTHON) -m venv $(BUILD)/pins
-	$(BUILD)/pins/bin/python -m pip install --quiet --disable-pip-version-check --no-input '.[bot]' hatchling
+	$(BUILD)/pins/bin/python -m pip install --quiet --disable-pip-version-check --no-input '.[bot]' hatchling setuptools
 	@{ sed -n '/^#/p' action-constraints.txt; \
-	   $(BUILD)/pins/bin/python -m pip --disable-pip-version-check freeze --exclude netpol-gen \
+	   $(BUILD)/pins/bin/python -m pip --disable-pip-version-check freeze --all --exclude netpol-gen --exclude pip \
 	     | tr 'A-Z_' 'a-z-' | LC_ALL=C sort; } >$(BUILD)/pins.txt
 	@mv $(BUILD)/pins.txt action-constraints.txt
 
@@ -102,5 +103,6 @@ dist: .venv/.installed-dev ## Source archive and wheel, into dist/
 
 .PHONY: clean
 clean: ## Remove the environments and everything generated
+	rm -f netpol_gen/readers/*.so netpol_gen/readers/*.pyd
 	rm -rf .venv .venv-nca $(BUILD) dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find netpol_gen tests sample-flows -name __pycache__ -type d -prune -exec rm -rf {} +

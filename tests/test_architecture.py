@@ -98,6 +98,7 @@ TOP_LEVEL = frozenset(
         "Makefile",
         "README.md",
         "docs",
+        "hatch_build.py",
         "netpol_gen",
         "notebooks",
         "pyproject.toml",

@@ -31,10 +31,14 @@ PAYMENTS = {
 }
 
 
-def run(*command, cwd):
+def attempt(*command, cwd, **more):
     """Run without what this environment would lend: no PYTHONPATH, no active environment."""
-    environment = {k: v for k, v in os.environ.items() if k not in {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"}}
-    ran = subprocess.run(list(map(str, command)), cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+    environment = {k: v for k, v in os.environ.items() if k not in {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"}} | more
+    return subprocess.run(list(map(str, command)), cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+
+
+def run(*command, cwd, **more):
+    ran = attempt(*command, cwd=cwd, **more)
     assert ran.returncode == 0, f"{command}\n{ran.stdout}\n{ran.stderr}"
     return ran.stdout
 
@@ -109,6 +113,33 @@ def test_wheel_holds_the_package_and_its_templates(wheel, repository):
     assert "networkpolicy.yaml.j2" in packed
     assert "netpol_gen/py.typed" in names
     assert {name.split("/")[0].split("-")[0] for name in names} == {"netpol_gen"}, "something else is in the wheel"
+
+
+def test_wheel_holds_the_compiled_reader_for_all_later_pythons(wheel, installed, tmp_path):
+    assert "-cp311-abi3-" in wheel.name
+    with zipfile.ZipFile(wheel) as archive:
+        compiled = [name for name in archive.namelist() if "_hubble_known" in name]
+    assert sorted(compiled) == ["netpol_gen/readers/_hubble_known.abi3.so", "netpol_gen/readers/_hubble_known.pyi"]
+    ask = "from netpol_gen.readers import hubble_known; print(hubble_known.make(None) is not None)"
+    assert run(installed / "python", "-c", ask, cwd=tmp_path) == "True\n"
+
+
+@pytest.mark.parametrize(
+    ("environment", "built"),
+    [({"NETPOL_GEN_COMPILE": "0"}, True), ({"CC": "false"}, True), ({"CC": "false", "NETPOL_GEN_COMPILE": "1"}, False)],
+)
+def test_a_wheel_can_be_built_without_a_compiler(dist, tmp_path, environment, built):
+    (sdist,) = dist.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        archive.extractall(tmp_path, filter="data")
+    (source,) = tmp_path.iterdir()
+    ran = attempt(sys.executable, "-m", "build", "--wheel", "--outdir", tmp_path, source, cwd=tmp_path, **environment)
+    assert (ran.returncode == 0) is built
+    assert ("going without the compiled reader" in ran.stdout + ran.stderr) is ("CC" in environment and built)
+    for wheel in tmp_path.glob("*.whl"):
+        assert wheel.name.endswith("-py3-none-any.whl")
+        with zipfile.ZipFile(wheel) as archive:
+            assert not [name for name in archive.namelist() if name.endswith((".so", ".c", ".h"))]
 
 
 def test_source_archive_holds_what_is_needed_to_build_and_test(dist):

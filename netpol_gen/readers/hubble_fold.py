@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-import msgspec
 from msgspec import Raw
 
 from netpol_gen.errors import printable
 from netpol_gen.flowtable import Reason
 from netpol_gen.model import Signal
-from netpol_gen.readers import times
+from netpol_gen.readers import hubble_known, times
 from netpol_gen.readers.documents import TOO_LONG, Element
+from netpol_gen.readers.hubble_decode import MEMO_LIMIT, Decoder, addresses
 from netpol_gen.readers.hubble_ends import BadEndpointError, address, endpoint, is_health
 from netpol_gen.readers.hubble_fields import (
     aggregated,
@@ -22,11 +23,10 @@ from netpol_gen.readers.hubble_fields import (
     flag_names,
     ports_problem,
     service,
-    text_of,
     texts,
 )
 from netpol_gen.readers.hubble_meaning import DROP, POLICY_VERDICT, SCTP, TRACE, UDP, Facts, meaning
-from netpol_gen.readers.hubble_records import ABSENT, Addresses, Flow, Found, Response, understand
+from netpol_gen.readers.hubble_records import ABSENT, Addresses, Flow, Found, understand
 from netpol_gen.readers.rows import (
     CONNECTION_BITS,
     EVIDENCE_SHIFT,
@@ -41,11 +41,13 @@ from netpol_gen.readers.rows import (
 )
 from netpol_gen.sets import MAX_PORT
 
-_MEMO_LIMIT = 1 << 17
-"""Entries after which a memo starts afresh, so that hostile input cannot fill memory."""
-_WRAPPED = msgspec.json.Decoder(Response)
-_BARE = msgspec.json.Decoder(Flow)
+if TYPE_CHECKING:
+    from netpol_gen.readers._hubble_known import Known
 
+_FEW = 1 << 12
+"""Cells after which they start afresh where known records are counted elsewhere, and cells serve what is new."""
+_LOGGED = 1 << 13
+"""Connections after which the compiled module's are taken over."""
 
 _Deed = tuple[Reason | None, bool, bool, int, int, int]
 """`hubble_meaning.Meaning` as the numbers that folding needs: reason, turned, known, what to add to `Row.count` and
@@ -57,17 +59,7 @@ _TURNED = 2
 _Cell = list[Any]
 """Row, the endpoints as they came, `row.index << CONNECTION_BITS`, the latest connection; a list is quick to unpack."""
 
-
 _WITHIN_A_MINUTE = re.compile(r":[0-5]\d(?:\.\d{1,9})?Z", re.ASCII).fullmatch
-_ADDRESSES = msgspec.json.Decoder(Addresses)
-
-
-def _addresses(raw: Raw) -> Addresses | None:
-    try:
-        return _ADDRESSES.decode(raw) if raw is not ABSENT else None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
-
 
 _ASIDE = (
     Reason.BAD_FIELD,
@@ -86,7 +78,7 @@ class Reader:
 
     def __init__(self, rows: Rows) -> None:
         self.rows = rows
-        self.decoder: msgspec.json.Decoder[Any] = _WRAPPED
+        self.decoder = Decoder()
         self.cells: dict[tuple[bytes, int, int, str], _Cell] = {}
         """Rows by `IP` as it came, port, the group of the deed and node, with the endpoints last seen there."""
         self.forms: dict[bytes, tuple[Raw, dict[str, int]]] = {}
@@ -95,17 +87,43 @@ class Reader:
         self.facts: dict[Facts, _Deed] = {}
         self.minutes: dict[str, int] = {}
         """Hours since the epoch by `2021-06-16T16:52`."""
-        self.nodes: dict[bytes, str] = {}
-        """Node names by their JSON text."""
         self.shared: dict[str, str] = {}
         """One object for each node name."""
         window = rows.window
         self.since = times.text(max(window.since or 0, 0))
         self.until = "~" if window.until is None else times.text(max(window.until, 0))
+        self.known = hubble_known.make((self.since, self.until) if window else None)
+        self.learning: Known | None = None
+        """The same while it learns from the record at hand."""
+        self.cells_limit = MEMO_LIMIT if self.known is None else _FEW
+        if self.known is not None:
+            rows.settling.append(partial(hubble_known.settle, self.known, rows))
 
     def block(self, data: bytes, line: int, count: int) -> None:
         """So many complete lines, the first of which has this number."""
-        records = self._decode(data)
+        known = self.known
+        if known is None:
+            self._block(data, line, count)
+            return
+
+        def other(start: int, stop: int, before: int, learnable: bool) -> None:  # noqa: FBT001 - called from C
+            self.learning = known if learnable else None
+            self.value(data[start:stop], line + before)
+
+        def row(source: int, destination: int, server: int, group: int, node: str, before: int) -> int:
+            return self._row(source, destination, server, group, node, line + before).index
+
+        counted = known.scan(data, other, row)
+        self.rows.read += counted
+        self.learning = None
+        if known.logged > _LOGGED:
+            self.rows.log.frombytes(known.connections())
+        if known.full:
+            hubble_known.settle(known, self.rows)
+            known.forget()
+
+    def _block(self, data: bytes, line: int, count: int) -> None:
+        records = self.decoder.flows(data)
         numbers: Sequence[int] = range(line, line + count)
         lines: list[bytes] = []
         if records is not None and len(records) != len(numbers):
@@ -132,7 +150,7 @@ class Reader:
                 reason = Reason.TOO_LONG if element.problem == TOO_LONG else Reason.MALFORMED
                 self.rows.aside(reason, element.line, element.problem)
         sound = [element for element in batch if not element.problem]
-        records = self._decode(b"\n".join(element.data for element in sound))
+        records = self.decoder.flows(b"\n".join(element.data for element in sound))
         if records is None or len(records) != len(sound):
             for element in sound:
                 self.value(element.data, element.line)
@@ -142,44 +160,12 @@ class Reader:
 
     def value(self, text: bytes, line: int) -> None:
         """One line or JSON value, out of a block that was refused."""
-        records = self._decode(text) if text else None
+        records = self.decoder.flows(text) if text else None
         if records is not None and len(records) == 1:
             self.rows.read += 1
             self.fold(records, (line,), lambda _: text)
         else:
             self._accept(understand(text), line)
-
-    def _decode(self, data: bytes) -> list[Flow | None] | None:
-        """Flows of a block, None for a record that is none; None where the decoder refuses."""
-        try:
-            found: list[Any] = self.decoder.decode_lines(data)
-            if self.decoder is _BARE:
-                if found and all(flow.ip is ABSENT for flow in found):
-                    self.decoder = _WRAPPED
-                return found
-            if found and all(each.flow is None for each in found):
-                # Not the wrapped form: bare flows, it may be.
-                bare = _BARE.decode_lines(data)
-                if any(flow.ip is not ABSENT for flow in bare):
-                    self.decoder = _BARE
-                    return list(bare)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return None
-        flows: list[Flow | None] = [each.flow for each in found]
-        if flows and flows[0] is not None and not flows[0].node_name:
-            # A field mask left it out of the flow; the exporter writes it beside the flow as well.
-            for each in found:
-                if each.flow is not None and not each.flow.node_name:
-                    each.flow.node_name = self._node(bytes(each.node_name))
-        return flows
-
-    def _node(self, raw: bytes) -> str:
-        name = self.nodes.get(raw)
-        if name is None:
-            if len(self.nodes) > _MEMO_LIMIT:
-                self.nodes.clear()
-            name = self.nodes[raw] = text_of(raw)
-        return name
 
     def _again(self, text: bytes, line: int) -> None:
         """A record that lacks something once more, tolerantly: another encoder may have written it. It is counted."""
@@ -188,6 +174,8 @@ class Reader:
         self._accept(found, line)
 
     def _accept(self, found: Iterable[Found], line: int) -> None:
+        # The tolerant way also looks at names that the compiled module passes over.
+        self.learning = None
         for each in found:
             self.rows.read += 1
             if each.flow is not None:
@@ -204,8 +192,11 @@ class Reader:
         """Fold records that are counted already. `bytes_of` gives those of one, to look again; None: this was it."""
         rows, cells, deeds, minutes = self.rows, self.cells, self.deeds, self.minutes
         connection, windowed, since, until = rows.log.append, bool(rows.window), self.since, self.until
-        if len(cells) > _MEMO_LIMIT or len(self.forms) > _MEMO_LIMIT or len(minutes) > _MEMO_LIMIT:
+        if len(cells) > self.cells_limit:
+            cells.clear()
+        if len(self.forms) > MEMO_LIMIT or len(minutes) > MEMO_LIMIT:
             self._forget()
+        learning = self.learning
         minute: str | None = None  # of the record before: mostly the same
         hour = None
         for index, flow in enumerate(records):
@@ -235,10 +226,6 @@ class Reader:
             else:
                 self._odd(flow, numbers[index], bytes_of and bytes_of(index))
                 continue
-            if windowed and not since <= when < until:
-                rows.aside(Reason.OUT_OF_WINDOW, numbers[index])
-                continue
-
             event = flow.event_type
             known_as = (
                 flags,
@@ -248,7 +235,12 @@ class Reader:
                 0 if event is None else event.type,
                 flow.drop_reason_desc,
             )
-            reason, turned, known, adds, bits, group = deeds.get(known_as) or self._deed(flow, flags, known_as)
+            reason, turned, known, adds, bits, group = deed = deeds.get(known_as) or self._deed(flow, flags, known_as)
+            if learning is not None:
+                self._mean(learning, deed)
+            if windowed and not since <= when < until:
+                rows.aside(Reason.OUT_OF_WINDOW, numbers[index])
+                continue
             if reason is not None:
                 rows.aside(reason, numbers[index], detail(flow, reason))
                 continue
@@ -269,12 +261,11 @@ class Reader:
                 if server < 1 or (known and server > MAX_PORT):
                     self._odd(flow, numbers[index], bytes_of and bytes_of(index))
                     continue
-                ends = _addresses(flow.ip)
+                ends = addresses(flow.ip)
                 # Without a node name, look again: it may stand elsewhere; where it does not, this cell has none.
                 if ends is None or not (flow.node_name or bytes_of is None):
                     self._odd(flow, numbers[index], bytes_of and bytes_of(index))
                     continue
-                # One text for each node: what cells share stays in the processor's cache.
                 flow.node_name = self.shared.setdefault(flow.node_name, flow.node_name)
                 cell = self._cell(flow, ends, server, group, numbers[index])
                 if cell is None:
@@ -287,6 +278,8 @@ class Reader:
                 row.first = when
             row.count += adds
             row.bits |= bits
+            if learning is not None:
+                learning.put(row.index)
             number = base | hour | client
             if number != latest:
                 cell[4] = number
@@ -311,11 +304,24 @@ class Reader:
         self.deeds.clear()
         self.facts.clear()
 
+    def _mean(self, learning: Known, deed: _Deed) -> None:
+        """Tell the compiled module what records like this one say."""
+        reason, turned, decided, adds, bits, group = deed
+        if reason is None:
+            learning.mean(turned, decided, adds, bits, group)
+        elif (number := hubble_known.number(reason, self.rows)) is not None:
+            learning.set_aside(number)
+        if self.rows.window and (number := hubble_known.number(Reason.OUT_OF_WINDOW, self.rows)) is not None:
+            learning.count_outside(number)
+
     def _odd(self, flow: Flow | None, line: int, text: bytes | None) -> None:
         """A record that lacks what it needs: look again, or, after that, set it aside."""
         l4 = None if flow is None else flow.l4
         if l4 is not None and not (l4.tcp or l4.udp or l4.sctp) and (l4.icmp4 is not l4.icmp6):
             self.rows.aside(Reason.ICMP, line)
+            number = hubble_known.number(Reason.ICMP, self.rows)
+            if self.learning is not None and number is not None:
+                self.learning.set_aside(number)
             return
         if text is not None:
             self._again(text, line)
@@ -356,7 +362,7 @@ class Reader:
                 int(found.signals) | evidence,
                 -1 if found.reason is not None else self.rows.kind(kind) << 2 | found.turned << 1 | known,
             )
-            if len(self.facts) > _MEMO_LIMIT:
+            if len(self.facts) > MEMO_LIMIT:
                 self.facts.clear()
             self.facts[facts] = deed
         # The short key stands for all facts only where the others are not asked.
@@ -370,17 +376,27 @@ class Reader:
         """The row of a record with its ends looked up; None where an end makes it no evidence."""
         source, src = self._end(bytes(flow.source), ip.source)
         destination, dst = self._end(bytes(flow.destination), ip.destination)
+        if self.learning is not None and src >= 0 and dst >= 0:
+            self.learning.ends(src, dst)
         if src < 0 or dst < 0:
-            self._no_end(ip, line, src, dst)
+            reason = self._no_end(ip, line, src, dst)
+            number = hubble_known.number(reason, self.rows)
+            if self.learning is not None and number is not None:
+                self.learning.put_aside(number)
             return None
-        if group & _TURNED:
-            src, dst = dst, src
+        row = self._row(src, dst, server, group, flow.node_name, line)
+        return [row, source, destination, row.index << CONNECTION_BITS, -1]
+
+    def _row(self, source: int, destination: int, server: int, group: int, node: str, line: int) -> Row:
+        """The row of a conversation, by the numbers of the ends as a record has them."""
+        src, dst = (destination, source) if group & _TURNED else (source, destination)
         row = self.rows.row(Key(src, dst, server, group >> 2), line)
         if row.first is None:
             row.first, row.last = "~", ""
-        if flow.node_name and flow.node_name not in row.nodes:
-            row.nodes += (flow.node_name,)
-        return [row, source, destination, row.index << CONNECTION_BITS, -1]
+        if node and node not in row.nodes:
+            # One text for each node: what cells share stays in the processor's cache.
+            row.nodes += (self.shared.setdefault(node, node),)
+        return row
 
     def _end(self, raw: bytes, text: str) -> tuple[Raw, int]:
         """An endpoint's bytes to keep, and the number of the end, or one below zero (`_ASIDE`)."""
@@ -404,7 +420,7 @@ class Reader:
             return -3
         return -4 if is_health(found) else self.rows.end(found, canonical)
 
-    def _no_end(self, ip: Addresses, line: int, src: int, dst: int) -> None:
+    def _no_end(self, ip: Addresses, line: int, src: int, dst: int) -> Reason:
         number = min(-end for end in (src, dst) if end < 0)
         side = "source" if -src == number else "destination"
         detail = ""
@@ -413,6 +429,7 @@ class Reader:
         elif number == 2:
             detail = f"{side} is no endpoint"
         self.rows.aside(_ASIDE[number - 1], line, detail)
+        return _ASIDE[number - 1]
 
     def _more(self, flow: Flow, row: Row, *, turned: bool) -> None:
         """Names, the Service dialled, aggregation, DNS answers."""

@@ -25,7 +25,7 @@ described in `flowtable`. Records are never kept, so memory grows with distinct 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -252,6 +252,8 @@ class Rows:
         self.rows: dict[Key, Row] = {}
         self.memo: dict[str, Any] = {}
         """For readers: what they have worked out, by source name, kept from one share to the next."""
+        self.settling: list[Callable[[], None]] = []
+        """For readers: called before all is handed over, to put in rows what they have counted elsewhere."""
         self.log = array("Q")
         """Connections seen: `row << 36 | hour << 16 | client port`; `compact` folds them into the sketches."""
         self._ends: dict[tuple[Identity, str | None], int] = {}
@@ -345,6 +347,9 @@ class Rows:
 
     def finish(self) -> Partial:
         """Hand everything over; the object is spent then."""
+        for settle in self.settling:
+            settle()
+        self.settling.clear()
         self.memo.clear()
         self.compact()
         self._close_share()

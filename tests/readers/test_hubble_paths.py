@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from netpol_gen.config import Config
 from netpol_gen.errors import BadRecordsError
 from netpol_gen.flowtable import Reason
-from netpol_gen.readers import hubble_fold, read_flows, sketch
+from netpol_gen.readers import hubble_decode, hubble_known, read_flows, sketch
 from tests.readers.making import DB, HOUR, WORLD, flow, ip, lines, read_bytes, reply, tcp, udp
 from tests.readers.test_hubble_whole import outcome
 
@@ -77,18 +77,29 @@ def written(shape):
     return json.dumps(record, separators=(",", ":")) if how == "bare" else json.dumps({"flow": record, "time": None})
 
 
+@pytest.fixture(scope="module", params=["compiled", "pure"])
+def way(request):
+    """With the compiled module, where it is built, and without."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "pure":
+            patch.setattr(hubble_known, "module", lambda: None)
+        yield request.param
+
+
 @settings(max_examples=300)
 @given(shapes=LINES)
-def test_a_block_says_what_its_lines_say(tmp_path_factory, shapes):
+def test_a_block_says_what_its_lines_say(tmp_path_factory, way, shapes):
+    del way
     directory = tmp_path_factory.mktemp("paths")
     data = lines(flow(), *map(written, shapes))
     whole = outcome(read_bytes(directory, data))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(hubble_fold.Reader, "_decode", lambda *_: None)
+        patch.setattr(hubble_decode.Decoder, "flows", lambda *_: None)
         assert outcome(read_bytes(directory, data)) == whole
 
 
-def test_the_zone_of_one_record_is_not_that_of_the_next(tmp_path):
+def test_the_zone_of_one_record_is_not_that_of_the_next(tmp_path, way):
+    del way
     times = ("2024-05-06T07:08:09+02:00", "2024-05-06T07:08:10Z", "2024-05-06T07:08:11+02:00", "2024-05-06T07:08:12Z")
     [row] = read_bytes(tmp_path, lines(*(flow(time=time) for time in times))).table.to_pylist()
     assert row["hours"] == [HOUR - 2, HOUR]
@@ -96,7 +107,8 @@ def test_the_zone_of_one_record_is_not_that_of_the_next(tmp_path):
 
 @pytest.mark.parametrize("odd", ["2024-05-06T07:08:0xZ", "2024-05-06T07:08Z", "2024-05-06T07:08:09.Z", None, "", "Z"])
 @pytest.mark.parametrize("before", ["2024-05-06T07:08:09Z", "2024-05-06T09:08:09+02:00"])
-def test_what_is_no_time_is_none_whatever_came_before(tmp_path, odd, before):
+def test_what_is_no_time_is_none_whatever_came_before(tmp_path, odd, before, way):
+    del way
     for records in ((flow(time=odd), flow(time=before)), (flow(time=before), flow(time=odd))):
         flows = read_bytes(tmp_path, lines(*records))
         assert flows.ledger.set_aside == {Reason.BAD_FIELD: 1}

@@ -160,10 +160,12 @@ def test_the_order_and_number_of_files_leave_no_trace(tmp_path):
 
 
 def test_forgetting_what_was_worked_out_changes_nothing(plain, monkeypatch):
-    from netpol_gen.readers import hubble_fold
+    from netpol_gen.readers import hubble_decode, hubble_fold, hubble_known
 
     before = outcome(read_flows([plain], processes=1))
-    monkeypatch.setattr(hubble_fold, "_MEMO_LIMIT", 3)
+    monkeypatch.setattr(hubble_known, "module", lambda: None)
+    for module in (hubble_fold, hubble_decode):
+        monkeypatch.setattr(module, "MEMO_LIMIT", 3)
     assert outcome(read_flows([plain], processes=1)) == before
 
 
