@@ -143,6 +143,14 @@ def read(path: str, processes: int) -> int:
     return read_flows([path], processes=processes).ledger.read
 
 
+def pure(path: str, processes: int) -> int:
+    """As `edges`, without the compiled module."""
+    from netpol_gen.readers import hubble_known
+
+    hubble_known.module = lambda: None
+    return edges(path, processes)
+
+
 def edges(path: str, processes: int) -> int:
     """File to edges; the cluster itself is not known, so that what resolving costs does not hang on its size."""
     from netpol_gen.edges import find_edges
@@ -158,7 +166,7 @@ def loads(path: str, _: int) -> int:
         return sum(1 for line in lines if json.loads(line))
 
 
-STEPS = {"read": read, "edges": edges, "loads": loads}
+STEPS = {"read": read, "edges": edges, "pure": pure, "loads": loads}
 
 
 def child(step: str, path: str, processes: int) -> None:
@@ -230,6 +238,7 @@ def main(arguments: list[str] | None = None) -> None:
             pair("json.loads alone", "loads", plain, size)
             pair("file to table, 1 process", "read", plain, size)
             pair("file to edges, 1 process", "edges", plain, size)
+            pair("the same, pure Python", "pure", plain, size)
             if profile != "uniform":
                 continue
             pair("file to table, 2 processes", "read", plain, size, 2)
