@@ -144,6 +144,8 @@ def numbered(*columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     for column in columns:
         low, high = (int(column.min()), int(column.max())) if len(column) else (0, 0)
         values, span = column, high - low + 1
+        if span == 1:
+            continue
         if size * span > _dense(len(key)):
             # Both as numbers without gaps: their product cannot overflow then, and is often small.
             at, key = _numbered(key, size)
@@ -172,6 +174,12 @@ def _numbered(key: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
     example = np.empty(len(distinct), dtype=np.int64)
     example[number] = np.arange(len(key))
     return example, number
+
+
+def distinct(values: np.ndarray) -> np.ndarray:
+    """What `numpy.unique` gives, which counts in a hash table first: several times as slow where most values differ."""
+    values = np.sort(values)
+    return values[np.append(True, values[1:] != values[:-1])] if len(values) else values
 
 
 def within(values: np.ndarray, ascending: np.ndarray) -> np.ndarray:

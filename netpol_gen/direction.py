@@ -14,7 +14,7 @@ from typing import Protocol
 
 import numpy as np
 
-from netpol_gen.codes import within
+from netpol_gen.codes import distinct, within
 from netpol_gen.model import DirectionEvidence
 
 EPHEMERAL_FROM = 32768
@@ -92,8 +92,8 @@ def orient(rows: Rows, said: np.ndarray, listening: np.ndarray) -> Oriented:
 def _shown(rows: Rows, at: np.ndarray, listening: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Of decided rows: keys of who calls whom, and of the ports that are listened on. Both ascending."""
     src, dst, protocol, port = rows.src[at], rows.dst[at], rows.protocol[at], rows.dst_port[at]
-    known = np.unique(_pair_keys(src, dst, protocol, port))
-    return known, np.unique(np.concatenate([listening, port_key(dst, protocol, port)]))
+    known = distinct(_pair_keys(src, dst, protocol, port))
+    return known, distinct(np.concatenate([listening, port_key(dst, protocol, port)]))
 
 
 def port_key(party: np.ndarray, protocol: np.ndarray, port: np.ndarray) -> np.ndarray:
@@ -115,8 +115,8 @@ def _votes(open_: np.ndarray, at_dst: np.ndarray, at_src: np.ndarray) -> tuple[n
     rows = np.flatnonzero(open_)
     ports, number = np.unique(np.concatenate([at_dst[rows], at_src[rows]]), return_inverse=True)
     dst, src = number[: len(rows)], number[len(rows) :]
-    distinct = np.unique(np.concatenate([dst * len(ports) + src, src * len(ports) + dst]))
-    counts = np.bincount(distinct // len(ports), minlength=len(ports))
+    met = distinct(np.concatenate([dst * len(ports) + src, src * len(ports) + dst]))
+    counts = np.bincount(met // len(ports), minlength=len(ports))
     votes_dst, votes_src = np.zeros(len(open_), dtype=np.int64), np.zeros(len(open_), dtype=np.int64)
     votes_dst[rows], votes_src[rows] = counts[dst], counts[src]
     return votes_dst, votes_src

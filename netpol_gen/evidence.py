@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from netpol_gen.codes import coded, gathered, known, lists, numbered, numbers, plain, spans, texts
+from netpol_gen.codes import coded, distinct, gathered, known, lists, numbered, numbers, plain, spans, texts
 from netpol_gen.direction import evidence_at
 from netpol_gen.model import UNKNOWN_TIME, Edge, Evidence, External, ObservedVerdict, Party, Protocol, Signal, party_key
 from netpol_gen.smallest import smallest
@@ -66,8 +66,9 @@ def fold(resolved: Resolved, table: pa.Table) -> Folded:
     keys = (rank[lines.src], rank[lines.dst], protocol, lines.dst_port, verdict)
     example, group = numbered(*keys)
     group_of_line[good] = group
-    clients, _ = numbered(group, lines.src_end)
-    counts = np.bincount(group[clients], minlength=len(example))
+    ends = int(lines.src_end.max()) + 1
+    clients = distinct(group * ends + lines.src_end) // ends
+    counts = np.bincount(clients, minlength=len(example))
     parties = resolved.parties
     columns = (lines.src, lines.dst, lines.protocol, lines.dst_port, verdict)
     found = zip(
