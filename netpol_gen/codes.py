@@ -106,11 +106,15 @@ def coded(chunks: Sequence[pa.Array]) -> Texts:
 
 def picked(column: pa.ChunkedArray, rows: np.ndarray) -> list[str | None]:
     """The texts of some rows."""
+    found: list[str | None] = chosen(column, rows).to_pylist()
+    return found
+
+
+def chosen(column: pa.ChunkedArray, rows: np.ndarray) -> pa.ChunkedArray:
+    """Some rows (int64) of a column."""
     import pyarrow as pa  # noqa: PLC0415
 
-    at = pa.Array.from_buffers(pa.int64(), len(rows), [None, pa.py_buffer(np.ascontiguousarray(rows))])
-    found: list[str | None] = column.take(at).to_pylist()
-    return found
+    return column.take(pa.Array.from_buffers(pa.int64(), len(rows), [None, pa.py_buffer(np.ascontiguousarray(rows))]))
 
 
 def lists(column: pa.ChunkedArray) -> Lists:

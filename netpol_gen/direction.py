@@ -73,10 +73,17 @@ def orient(rows: Rows, said: np.ndarray, listening: np.ndarray) -> Oriented:
         flip[back] = True
         rank[ahead | back] = RANK[evidence]
 
-    pairs = _pair_keys(src, dst, protocol, dst_port)
-    reverse = _pair_keys(dst, src, protocol, src_port)
-    settle(within(pairs, known), within(reverse, known), DirectionEvidence.PAIR)
-    settle(within(at_dst, proven), within(at_src, proven), DirectionEvidence.LISTENING)
+    listens_dst, listens_src = within(at_dst, proven), within(at_src, proven)
+    calls, called = np.zeros(len(at), dtype=bool), np.zeros(len(at), dtype=bool)
+    # Whoever is known to be called is called at a proven port: others need not be looked up, which takes longest.
+    for found, listens, client, server, port in (
+        (calls, listens_dst, src, dst, dst_port),
+        (called, listens_src, dst, src, src_port),
+    ):
+        some = np.flatnonzero(listens)
+        found[some] = within(_pair_keys(client[some], server[some], protocol[some], port[some]), known)
+    settle(calls, called, DirectionEvidence.PAIR)
+    settle(listens_dst, listens_src, DirectionEvidence.LISTENING)
     if (open_ := rank == UNDECIDED).any():
         votes_dst, votes_src = _votes(open_, at_dst, at_src)
         settle(
