@@ -106,11 +106,15 @@ def coded(chunks: Sequence[pa.Array]) -> Texts:
 
 def picked(column: pa.ChunkedArray, rows: np.ndarray) -> list[str | None]:
     """The texts of some rows."""
+    found: list[str | None] = chosen(column, rows).to_pylist()
+    return found
+
+
+def chosen(column: pa.ChunkedArray, rows: np.ndarray) -> pa.ChunkedArray:
+    """Some rows (int64) of a column."""
     import pyarrow as pa  # noqa: PLC0415
 
-    at = pa.Array.from_buffers(pa.int64(), len(rows), [None, pa.py_buffer(np.ascontiguousarray(rows))])
-    found: list[str | None] = column.take(at).to_pylist()
-    return found
+    return column.take(pa.Array.from_buffers(pa.int64(), len(rows), [None, pa.py_buffer(np.ascontiguousarray(rows))]))
 
 
 def lists(column: pa.ChunkedArray) -> Lists:
@@ -144,6 +148,8 @@ def numbered(*columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     for column in columns:
         low, high = (int(column.min()), int(column.max())) if len(column) else (0, 0)
         values, span = column, high - low + 1
+        if span == 1:
+            continue
         if size * span > _dense(len(key)):
             # Both as numbers without gaps: their product cannot overflow then, and is often small.
             at, key = _numbered(key, size)
@@ -172,6 +178,12 @@ def _numbered(key: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
     example = np.empty(len(distinct), dtype=np.int64)
     example[number] = np.arange(len(key))
     return example, number
+
+
+def distinct(values: np.ndarray) -> np.ndarray:
+    """What `numpy.unique` gives, which counts in a hash table first: several times as slow where most values differ."""
+    values = np.sort(values)
+    return values[np.append(True, values[1:] != values[:-1])] if len(values) else values
 
 
 def within(values: np.ndarray, ascending: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ from typing import Protocol
 
 import numpy as np
 
-from netpol_gen.codes import within
+from netpol_gen.codes import distinct, within
 from netpol_gen.model import DirectionEvidence
 
 EPHEMERAL_FROM = 32768
@@ -73,10 +73,17 @@ def orient(rows: Rows, said: np.ndarray, listening: np.ndarray) -> Oriented:
         flip[back] = True
         rank[ahead | back] = RANK[evidence]
 
-    pairs = _pair_keys(src, dst, protocol, dst_port)
-    reverse = _pair_keys(dst, src, protocol, src_port)
-    settle(within(pairs, known), within(reverse, known), DirectionEvidence.PAIR)
-    settle(within(at_dst, proven), within(at_src, proven), DirectionEvidence.LISTENING)
+    listens_dst, listens_src = within(at_dst, proven), within(at_src, proven)
+    calls, called = np.zeros(len(at), dtype=bool), np.zeros(len(at), dtype=bool)
+    # Whoever is known to be called is called at a proven port: others need not be looked up, which takes longest.
+    for found, listens, client, server, port in (
+        (calls, listens_dst, src, dst, dst_port),
+        (called, listens_src, dst, src, src_port),
+    ):
+        some = np.flatnonzero(listens)
+        found[some] = within(_pair_keys(client[some], server[some], protocol[some], port[some]), known)
+    settle(calls, called, DirectionEvidence.PAIR)
+    settle(listens_dst, listens_src, DirectionEvidence.LISTENING)
     if (open_ := rank == UNDECIDED).any():
         votes_dst, votes_src = _votes(open_, at_dst, at_src)
         settle(
@@ -92,8 +99,8 @@ def orient(rows: Rows, said: np.ndarray, listening: np.ndarray) -> Oriented:
 def _shown(rows: Rows, at: np.ndarray, listening: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Of decided rows: keys of who calls whom, and of the ports that are listened on. Both ascending."""
     src, dst, protocol, port = rows.src[at], rows.dst[at], rows.protocol[at], rows.dst_port[at]
-    known = np.unique(_pair_keys(src, dst, protocol, port))
-    return known, np.unique(np.concatenate([listening, port_key(dst, protocol, port)]))
+    known = distinct(_pair_keys(src, dst, protocol, port))
+    return known, distinct(np.concatenate([listening, port_key(dst, protocol, port)]))
 
 
 def port_key(party: np.ndarray, protocol: np.ndarray, port: np.ndarray) -> np.ndarray:
@@ -115,8 +122,8 @@ def _votes(open_: np.ndarray, at_dst: np.ndarray, at_src: np.ndarray) -> tuple[n
     rows = np.flatnonzero(open_)
     ports, number = np.unique(np.concatenate([at_dst[rows], at_src[rows]]), return_inverse=True)
     dst, src = number[: len(rows)], number[len(rows) :]
-    distinct = np.unique(np.concatenate([dst * len(ports) + src, src * len(ports) + dst]))
-    counts = np.bincount(distinct // len(ports), minlength=len(ports))
+    met = distinct(np.concatenate([dst * len(ports) + src, src * len(ports) + dst]))
+    counts = np.bincount(met // len(ports), minlength=len(ports))
     votes_dst, votes_src = np.zeros(len(open_), dtype=np.int64), np.zeros(len(open_), dtype=np.int64)
     votes_dst[rows], votes_src[rows] = counts[dst], counts[src]
     return votes_dst, votes_src

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from netpol_gen.codes import coded, gathered, known, lists, numbered, numbers, plain, spans, texts
+from netpol_gen.codes import chosen, coded, distinct, gathered, known, lists, numbered, numbers, plain, spans, texts
 from netpol_gen.direction import evidence_at
 from netpol_gen.model import UNKNOWN_TIME, Edge, Evidence, External, ObservedVerdict, Party, Protocol, Signal, party_key
 from netpol_gen.smallest import smallest
@@ -66,8 +66,9 @@ def fold(resolved: Resolved, table: pa.Table) -> Folded:
     keys = (rank[lines.src], rank[lines.dst], protocol, lines.dst_port, verdict)
     example, group = numbered(*keys)
     group_of_line[good] = group
-    clients, _ = numbered(group, lines.src_end)
-    counts = np.bincount(group[clients], minlength=len(example))
+    ends = int(lines.src_end.max()) + 1
+    clients = distinct(group * ends + lines.src_end) // ends
+    counts = np.bincount(clients, minlength=len(example))
     parties = resolved.parties
     columns = (lines.src, lines.dst, lines.protocol, lines.dst_port, verdict)
     found = zip(
@@ -181,17 +182,19 @@ class _Parts:
 
     def _dialled(self) -> list[tuple[str, ...]]:
         """How clients addressed the server, where that is not its own address and port."""
-        rows, row = self._table.num_rows, self._row
-        both = texts(self._table.column("dst_ip"), self._table.column("backend_ip"))
-        said = both.there()
-        ip, port = both.codes[:rows][row], self._column("dst_port")
-        backend = both.codes[rows:][row]
-        other = (port != self._lines.dst_port) | (said[rows:][row] & (backend != ip))
-        at = np.flatnonzero(said[:rows][row] & other & (port != 0))
-        example, form = numbered(ip[at], port[at])
+        row, port = self._row, self._column("dst_port")
+        behind = self._table.column("backend_ip")
+        # Mostly none: addresses are told apart only where another port or a backend was seen.
+        maybe = np.flatnonzero(((port != self._lines.dst_port) | known(behind)[row]) & (port != 0))
+        moved = port[maybe] != self._lines.dst_port[maybe]
+        both = texts(chosen(self._table.column("dst_ip"), row[maybe]), chosen(behind, row[maybe]))
+        said, (ip, backend) = both.there().reshape(2, -1), both.codes.reshape(2, -1)
+        some = np.flatnonzero(said[0] & (moved | (said[1] & (backend != ip))))
+        at, ip, port = maybe[some], ip[some], port[maybe[some]]
+        example, form = numbered(ip, port)
         forms = [
             f"[{address}]:{number}" if ":" in (address := both.values[code]) else f"{address}:{number}"
-            for code, number in zip(ip[at][example].tolist(), port[at][example].tolist(), strict=True)
+            for code, number in zip(ip[example].tolist(), port[example].tolist(), strict=True)
         ]
         service = texts(self._table.column("dst_service"))
         named = np.flatnonzero(service.there()[row])

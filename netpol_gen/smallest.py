@@ -7,7 +7,7 @@ does, so eight bytes at a time are compared as one number, among the entries tha
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -33,10 +33,11 @@ def smallest(
     out: list[tuple[str, ...]] = [()] * count
     left = np.flatnonzero(words.end[rows] > words.start[rows])
     shared = words.shared(rows[left])
+    value = words.eight(rows[left], shared)
     for _ in range(limit):
         if not len(left):
             break
-        chosen = _first(words, rows, group, left, count, shared)
+        chosen = _first(words, rows, group, _Left(left, value), count, shared)
         one = np.full(count, -1, dtype=np.int64)
         one[group[chosen]] = chosen
         found = np.flatnonzero(one >= 0)
@@ -44,22 +45,32 @@ def smallest(
             out[number] += (text or "",)
         gone = np.zeros(len(rows), dtype=bool)
         gone[chosen] = True
-        left = left[~gone[left]]
+        stay = ~gone[left]
+        left, value = left[stay], value[stay]
     return out
 
 
-def _first(words: _Words, rows: np.ndarray, group: np.ndarray, left: np.ndarray, count: int, offset: int) -> np.ndarray:
-    """Those of the entries `left` that have the smallest text of their group."""
+class _Left(NamedTuple):
+    """Entries that may be the smallest of their group, and the eight bytes to compare them by."""
+
+    entries: np.ndarray
+    value: np.ndarray
+
+
+def _first(words: _Words, rows: np.ndarray, group: np.ndarray, of: _Left, count: int, offset: int) -> np.ndarray:
+    """Those of the entries that have the smallest text of their group."""
+    left: np.ndarray = of.entries
+    value = of.value
     while True:
-        value = words.eight(rows[left], offset)
         least = np.full(count, _TOP, dtype=np.uint64)
         np.minimum.at(least, group[left], value)
         left = left[value == least[group[left]]]
         offset += _STEP
         length = words.length(rows[left])
-        alone = len(left) == len(np.unique(group[left]))
+        alone = len(left) == np.count_nonzero(np.bincount(group[left]))
         if alone or int(length.max()) <= offset:
             break
+        value = words.eight(rows[left], offset)
     if alone:
         return left
     # Equal but for NUL characters at the end, which are not told from the end: the shorter is the smaller.
@@ -99,6 +110,9 @@ class _Words:
     def eight(self, rows: np.ndarray, offset: int) -> np.ndarray:
         """Eight bytes of each text from an offset on, with zeros after its end."""
         place, last = self.start[rows] + offset, len(self._at) - 1
+        if len(rows) and int((self.end[rows] - place).min()) >= _STEP:
+            # As nearly always: no text ends there.
+            return np.asarray(self._at[place].astype(np.uint64))
         at = np.clip(place, 0, last)
         moved = self._at[at].astype(np.uint64) << (np.clip(place - at, 0, _STEP - 1) * 8).astype(np.uint64)
         result: np.ndarray = moved & _KEEP[np.clip(self.end[rows] - place, 0, _STEP)]

@@ -21,6 +21,7 @@ _DNS1123 = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0
 _PATH_SEGMENT = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._:~@+=,-]{1,253}")
 _KIND = re.compile(r"[A-Za-z][A-Za-z0-9]{0,62}")
 _MAX_NAME = 253
+_PROTOCOLS = {str(protocol): protocol for protocol in Protocol}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _FRACTION = re.compile(r"\.(\d{1,9})")
@@ -104,9 +105,10 @@ class Fields:
     def protocol(self, key: str = "protocol") -> Protocol:
         """TCP if it is missing."""
         value = self.text(key) or "TCP"
-        if value not in tuple(Protocol):
+        found = _PROTOCOLS.get(value)
+        if found is None:
             raise InputError(f"{printable(value)} is not TCP, UDP or SCTP", self.at(key))
-        return Protocol(value)
+        return found
 
     def name(self, key: str = "name", default: str = "", *, free: bool = False) -> str:
         """A DNS-1123 name, or with `free` anything that is one part of a path."""

@@ -9,7 +9,7 @@ from netpol_gen.errors import InputError, printable
 from netpol_gen.inventory.fields import Fields, Memo
 from netpol_gen.inventory.objects import ContainerPort, Controller, Labels, Pod
 from netpol_gen.manifests import Manifest
-from netpol_gen.model import Workload
+from netpol_gen.model import Protocol, Workload
 from netpol_gen.selectors import LabelSelector, parse_selector
 from netpol_gen.sets import Address
 
@@ -136,15 +136,16 @@ def container_ports(spec: Fields) -> tuple[ContainerPort, ...]:
     """Ports of all containers that run together: init containers only where they stay (sidecars)."""
     containers = spec.each("containers")
     containers += [c for c in spec.each("initContainers") if c.text("restartPolicy") == "Always"]
-    ports = set()
+    # As tuples they are told apart and sorted several times as fast, and a large cluster has a hundred thousand.
+    ports = set[tuple[int, Protocol, str, int]]()
     for container in containers:
         for port in container.each("ports"):
             number = port.port("containerPort")
             if number is None:
                 raise InputError("no port number", port.at("containerPort"))
             host_port = port.number("hostPort") and port.port("hostPort")
-            ports.add(ContainerPort(number, port.protocol(), port.text("name"), host_port or 0))
-    return tuple(sorted(ports))
+            ports.add((number, port.protocol(), port.text("name"), host_port or 0))
+    return tuple(ContainerPort(*port) for port in sorted(ports))
 
 
 def _range_flags(namespace: str, spec: Fields) -> tuple[str, ...]:

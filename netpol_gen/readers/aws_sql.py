@@ -140,7 +140,7 @@ SELECT place, kind,
         WHEN {CODE[Reason.LOST_EVENTS]} THEN "interface-id" END AS note,
     {_address("src")} AS src, {_address("dst")} AS dst,
     "srcport" AS sport, "dstport" AS dport, "protocol" AS proto, verdict, first,
-    greatest(first, coalesce({_time('"end"')}, first)) AS last, "packets" AS packets, "bytes" AS bytes,
+    greatest(first, {_time('"end"')}) AS last, "packets" AS packets, "bytes" AS bytes,
     {_bits()}::UINTEGER AS bits, NULL::VARCHAR AS who_src, NULL::VARCHAR AS who_dst
 FROM (SELECT *, {_kind(window)} AS kind
     FROM (SELECT *, {_time('"start"')} AS first, {"0" if forwards else _VERDICT} AS verdict
@@ -173,10 +173,10 @@ def _kind(window: Window) -> str:
 
 
 def _address(end: str) -> str:
-    return (
-        f'CASE WHEN "pkt-{end}addr" IS NULL OR "pkt-{end}addr" IN (\'-\', \'\') THEN "{end}addr" '
-        f'ELSE "pkt-{end}addr" END'
-    )
+    pod, interface = f'"pkt-{end}addr"', f'"{end}addr"'
+    # The length of a text is quicker to have than to compare it, and of most records that is enough.
+    written = f"CASE WHEN {pod} IS NULL OR {pod} IN ('-', '') THEN {interface} ELSE {pod} END"
+    return f"CASE WHEN strlen({pod}) > 1 THEN {pod} ELSE {written} END"
 
 
 def _time(column: str) -> str:

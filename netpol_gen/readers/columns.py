@@ -77,13 +77,21 @@ def sequence(*keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         else:
             packed.append(values)
             size = min(span, _WIDE)
-    order = np.lexsort(packed[::-1])
-    same = np.ones(len(order), dtype=bool)
-    same[:1] = False
-    for key in packed:
-        found = key[order]
-        same[1:] &= found[1:] == found[:-1]
+    # Nearly all rows differ in the first number, and a sort by one is several times as fast as one by several.
+    order = np.argsort(packed[0])
+    same = _repeated(packed[0][order])
+    if same.any():
+        alike = np.flatnonzero(same | np.append(same[1:], False))
+        rows = np.sort(order[alike])
+        order[alike] = rows[np.lexsort([key[rows] for key in packed[::-1]])]
+        for key in packed[1:]:
+            same &= _repeated(key[order])
     return order, same
+
+
+def _repeated(values: np.ndarray) -> np.ndarray:
+    """Where a value is that of the entry before."""
+    return np.append(np.zeros(1, dtype=bool), values[1:] == values[:-1])[: len(values)]
 
 
 def _known(values: Sequence[Any]) -> pa.Buffer | None:

@@ -11,6 +11,7 @@ from array import array
 
 import numpy as np
 
+from netpol_gen.codes import distinct
 from netpol_gen.readers.rows import SKETCH
 
 HASH_BITS = 40
@@ -20,12 +21,6 @@ _CONNECTION_BITS = HOUR_BITS + _PORT_BITS
 _EMPTY = np.empty(0, dtype=np.uint64)
 
 Words = np.ndarray
-
-
-def distinct(words: Words) -> Words:
-    """What `numpy.unique` gives, which counts in a hash table first: several times as slow where most values differ."""
-    words = np.sort(words)
-    return words[np.append(True, words[1:] != words[:-1])] if len(words) else words
 
 
 def mix(connections: Words) -> Words:

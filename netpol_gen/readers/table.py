@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from netpol_gen.codes import distinct
 from netpol_gen.errors import InputError, InvariantError, printable
 from netpol_gen.flowtable import Flows, Ledger, Reason, schema
 from netpol_gen.model import DirectionEvidence
@@ -154,7 +155,7 @@ def merge(shares: Sequence[Share], partials: Sequence[Partial], offsets: Sequenc
     if len(merged.rows) >= MAX_ROWS - 1:
         raise InputError(f"more than {MAX_ROWS} distinct conversations; split the input by time")
     merged.hashes = sketch.smallest(np.concatenate(hashes))
-    merged.hours = sketch.distinct(np.concatenate(hours))
+    merged.hours = distinct(np.concatenate(hours))
     return merged
 
 

@@ -116,8 +116,10 @@ def fold_sql(records: str, meaning: Meaning, *, places: bool = True) -> str:
     `places`: whether to keep the first places of what is set aside, which takes a tenth of the time; where the records
     can be read again, `places_sql` finds them when there are any.
     There is no WHERE in it: a filter would be pushed down to the parsing of lines and do that again for each field.
+    Of what is worked out for each record, CASE is the quicker where one branch holds for nearly all of them, and sums
+    are quicker than shifts; it is written for that.
     """
-    turned = "false" if meaning.ordered else "(sport < dport OR (sport = dport AND src > dst))"
+    turned = "false" if meaning.ordered else "CASE WHEN sport = dport THEN src > dst ELSE sport < dport END"
     who = ends = ""
     if meaning.who:
         who = "max(CASE WHEN turned THEN who_dst ELSE who_src END) AS who_a,"
@@ -132,10 +134,11 @@ con AS (SELECT
     CASE WHEN kind <> 0 THEN note WHEN turned THEN dst ELSE src END AS a,
     CASE WHEN kind <> 0 THEN NULL WHEN turned THEN src ELSE dst END AS b,
     CASE WHEN kind = 0
-         THEN (CASE WHEN turned THEN (dport::BIGINT << 16) | sport ELSE (sport::BIGINT << 16) | dport END)
-              | (proto::BIGINT << 32) | (verdict::BIGINT << 40)
+         THEN (CASE WHEN turned THEN dport ELSE sport END)::BIGINT * {1 << 16}
+              + (CASE WHEN turned THEN sport ELSE dport END)
+              + proto::BIGINT * {1 << 32} + verdict::BIGINT * {1 << 40}
          WHEN kind = {ODD} THEN -place - 1000 ELSE -kind::BIGINT END AS x,
-    CASE WHEN kind IN (0, {CODE[Reason.LOST_EVENTS]}) THEN (first // {HOUR})::INTEGER END AS h,
+    CASE WHEN kind = 0 OR kind = {CODE[Reason.LOST_EVENTS]} THEN (first // {HOUR})::INTEGER END AS h,
     count(*) AS n, sum(turned::INTEGER) AS back,
     bit_or(CASE WHEN turned THEN ((bits & 65535) << {HALF}) | (bits >> {HALF}) ELSE bits END) AS bits,
     {_sum("packets")} AS packets, {_sum("bytes")} AS bytes,

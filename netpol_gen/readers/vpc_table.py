@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -172,9 +173,11 @@ def address(text: str | None) -> tuple[str, Reason | None]:
 def _addresses(found: pa.Table, account: Account) -> tuple[list[End], pa.Table]:
     """Canonical addresses, with the rows whose ends are no parties set aside."""
     ends, problems = [], np.zeros(found.num_rows, dtype=np.int64)
+    # Most addresses are at both ends.
+    meaning = functools.cache(address)
     for name in ("src", "dst"):
         said = texts(found.column(name))
-        answers = [address(text) for text in [*said.values, None]]
+        answers = [meaning(text) for text in [*said.values, None]]
         ordered_texts = sorted({text for text, _ in answers})
         rank = {text: i for i, text in enumerate(ordered_texts)}
         ends.append(End(ordered_texts, np.array([rank[text] for text, _ in answers], dtype=np.int64)[said.codes]))

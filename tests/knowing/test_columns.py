@@ -10,7 +10,7 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from netpol_gen.codes import gathered, known, lists, numbered, numbers, picked, texts, within
+from netpol_gen.codes import distinct, gathered, known, lists, numbered, numbers, picked, texts, within
 from netpol_gen.config import Config
 from netpol_gen.edges import find_edges
 from netpol_gen.evidence import fold
@@ -45,6 +45,11 @@ def test_combinations_of_many_values_do_not_overflow():
 def test_within_is_membership(values, others):
     found = within(np.array(values, dtype=np.int64), np.unique(np.array(others, dtype=np.int64)))
     assert found.tolist() == [value in others for value in values]
+
+
+@given(values=st.lists(st.integers(0, 2**64 - 1) | st.integers(0, 3), max_size=30))
+def test_distinct_values_are_those_of_a_set(values):
+    assert distinct(np.array(values, dtype=np.uint64)).tolist() == sorted(set(values))
 
 
 def cut(values: list[Any], kind: pa.DataType, at: int) -> pa.ChunkedArray:

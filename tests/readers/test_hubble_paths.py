@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import json
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,7 +12,7 @@ from hypothesis import strategies as st
 from netpol_gen.config import Config
 from netpol_gen.errors import BadRecordsError
 from netpol_gen.flowtable import Reason
-from netpol_gen.readers import hubble_decode, hubble_known, read_flows, sketch
+from netpol_gen.readers import hubble_decode, hubble_known, read_flows
 from tests.readers.making import DB, HOUR, WORLD, flow, ip, lines, read_bytes, reply, tcp, udp
 from tests.readers.test_hubble_whole import outcome
 
@@ -127,8 +126,3 @@ def test_the_collector_of_cycles_is_as_it_was(tmp_path):
             assert gc.isenabled() is enabled
         finally:
             gc.enable()
-
-
-@given(values=st.lists(st.integers(0, 2**64 - 1) | st.integers(0, 3), max_size=30))
-def test_distinct_values_are_those_of_a_set(values):
-    assert sketch.distinct(np.array(values, dtype=np.uint64)).tolist() == sorted(set(values))
