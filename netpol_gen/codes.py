@@ -174,16 +174,29 @@ def _numbered(key: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
         number = np.empty(size, dtype=np.int64)
         number[there] = np.arange(len(there))
         return at[there], number[key]
-    distinct, number = np.unique(key, return_inverse=True)
-    example = np.empty(len(distinct), dtype=np.int64)
+    values, number = ranked(key)
+    example = np.empty(len(values), dtype=np.int64)
     example[number] = np.arange(len(key))
     return example, number
 
 
 def distinct(values: np.ndarray) -> np.ndarray:
-    """What `numpy.unique` gives, which counts in a hash table first: several times as slow where most values differ."""
+    """Distinct values, ascending.
+
+    `numpy.unique` counts in a hash table first, several times as slow where most values differ, and imports numpy.ma.
+    """
     values = np.sort(values)
     return values[np.append(True, values[1:] != values[:-1])] if len(values) else values
+
+
+def ranked(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Distinct values, ascending, and for each value which of them it is (int64)."""
+    order = np.argsort(values)
+    ascending = values[order]
+    first = np.append(True, ascending[1:] != ascending[:-1]) if len(values) else np.empty(0, dtype=bool)
+    number = np.empty(len(values), dtype=np.int64)
+    number[order] = np.cumsum(first) - 1
+    return ascending[first], number
 
 
 def within(values: np.ndarray, ascending: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ from typing import Protocol
 
 import numpy as np
 
-from netpol_gen.codes import distinct, within
+from netpol_gen.codes import distinct, ranked, within
 from netpol_gen.model import DirectionEvidence
 
 EPHEMERAL_FROM = 32768
@@ -120,7 +120,7 @@ def _pair_keys(client: np.ndarray, server: np.ndarray, protocol: np.ndarray, por
 def _votes(open_: np.ndarray, at_dst: np.ndarray, at_src: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """For each open row, how many different remote ports were seen at its destination's and at its source's port."""
     rows = np.flatnonzero(open_)
-    ports, number = np.unique(np.concatenate([at_dst[rows], at_src[rows]]), return_inverse=True)
+    ports, number = ranked(np.concatenate([at_dst[rows], at_src[rows]]))
     dst, src = number[: len(rows)], number[len(rows) :]
     met = distinct(np.concatenate([dst * len(ports) + src, src * len(ports) + dst]))
     counts = np.bincount(met // len(ports), minlength=len(ports))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from netpol_gen.accept import Verdicts, judge_groups
-from netpol_gen.codes import numbers, picked
+from netpol_gen.codes import distinct, numbers, picked
 from netpol_gen.config import Config
 from netpol_gen.evidence import Folded, fold
 from netpol_gen.flowtable import Flows, Ledger, Reason
@@ -159,7 +159,7 @@ def _settle(ledger: Ledger, flows: Flows, resolved: Resolved, folded: Folded, re
     used = np.minimum(connections, records - replies)[taken].sum()
     ledger.settle(flows=int(used), records=int(records[taken].sum()), replies=int(replies[taken].sum()))
     samples = flows.table.column("sample")
-    for code in np.unique(best[~taken]).tolist():
+    for code in distinct(best[~taken]).tolist():
         rows = np.flatnonzero(best == code)
         ledger.aside_all(reason_at(code), int(records[rows].sum()), picked(samples, rows))
 

@@ -33,8 +33,9 @@ PAYMENTS = {
 
 def attempt(*command, cwd, **more):
     """Run without what this environment would lend: no PYTHONPATH, no active environment."""
-    environment = {k: v for k, v in os.environ.items() if k not in {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"}} | more
-    return subprocess.run(list(map(str, command)), cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+    kept = {k: v for k, v in os.environ.items() if k not in {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"}}
+    words = list(map(str, command))
+    return subprocess.run(words, cwd=cwd, env=kept | more, capture_output=True, text=True, check=False)
 
 
 def run(*command, cwd, **more):

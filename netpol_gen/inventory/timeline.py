@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from netpol_gen.codes import ranked
 from netpol_gen.errors import InvariantError
 from netpol_gen.inventory.base import Inventory
 from netpol_gen.inventory.objects import Node, Pod, Service
@@ -270,9 +271,8 @@ def _make_steps(claims: Sequence[_Claim], addresses: int, contested: frozenset[i
     # Neighbours with one owner become one step: then "the same step" means "the same owner all the while".
     change = np.append(True, (codes[1:] != codes[:-1]) | (owners[1:] != owners[:-1]))
     codes, times, owners = codes[change], times[change], owners[change]
-    distinct = np.unique(times)
-    keys = codes * (len(distinct) + 1) + np.searchsorted(distinct, times) + 1
-    return _Steps(distinct, keys, owners)
+    moments, number = ranked(times)
+    return _Steps(moments, codes * (len(moments) + 1) + number + 1, owners)
 
 
 def _clip(time: int) -> int:

@@ -8,6 +8,7 @@ from threading import Lock
 
 import numpy as np
 
+from netpol_gen.codes import ranked
 from netpol_gen.readers.conntrack_words import Field, Int, Text, Word
 from netpol_gen.sets import Address
 
@@ -104,8 +105,9 @@ class Addresses:
         found = self._texts.find(hashes, words)
         new = np.flatnonzero(found == NO_ADDRESS)
         if len(new):
-            _, first, inverse = np.unique(hashes[new], return_index=True, return_inverse=True)
-            firsts = new[first]
+            several, inverse = ranked(hashes[new])
+            firsts = np.empty(len(several), dtype=np.int64)
+            firsts[inverse[::-1]] = new[::-1]
             parsed = np.array([self.code(text.data[begin[i] : end[i]]) for i in firsts.tolist()], dtype=np.int64)
             found[new] = parsed[inverse]
             # Two texts with one hash: the second is looked up by itself.

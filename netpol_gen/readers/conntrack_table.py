@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from netpol_gen.codes import within
+from netpol_gen.codes import distinct, within
 from netpol_gen.flowtable import schema
 from netpol_gen.model import DirectionEvidence, ObservedVerdict
 from netpol_gen.readers.columns import array, chosen, column
@@ -92,8 +92,8 @@ class _Texts:
         """A column of them."""
         import pyarrow as pa  # noqa: PLC0415
 
-        distinct = np.unique(codes)
-        new = distinct[~within(distinct, self._known)]
+        met = distinct(codes)
+        new = met[~within(met, self._known)]
         if len(new) or self._array is None:
             self._known = np.sort(np.concatenate([self._known, new]))
             self._texts.update((code, self._addresses.text(code)) for code in new.tolist())

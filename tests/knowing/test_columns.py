@@ -10,7 +10,7 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from netpol_gen.codes import distinct, gathered, known, lists, numbered, numbers, picked, texts, within
+from netpol_gen.codes import distinct, gathered, known, lists, numbered, numbers, picked, ranked, texts, within
 from netpol_gen.config import Config
 from netpol_gen.edges import find_edges
 from netpol_gen.evidence import fold
@@ -50,6 +50,9 @@ def test_within_is_membership(values, others):
 @given(values=st.lists(st.integers(0, 2**64 - 1) | st.integers(0, 3), max_size=30))
 def test_distinct_values_are_those_of_a_set(values):
     assert distinct(np.array(values, dtype=np.uint64)).tolist() == sorted(set(values))
+    ascending, number = ranked(np.array(values, dtype=np.uint64))
+    assert ascending.tolist() == sorted(set(values))
+    assert ascending[number].tolist() == values
 
 
 def cut(values: list[Any], kind: pa.DataType, at: int) -> pa.ChunkedArray:
