@@ -353,9 +353,11 @@ class Rows:
         self.memo.clear()
         self.compact()
         self._close_share()
-        for row in self.rows.values():
-            if isinstance(row.first, str) and isinstance(row.last, str):
-                row.first, row.last = times.nanoseconds(row.first), times.nanoseconds(row.last)
+        told = [row for row in self.rows.values() if isinstance(row.first, str) and isinstance(row.last, str)]
+        first = times.all_nanoseconds([str(row.first) for row in told])
+        last = times.all_nanoseconds([str(row.last) for row in told])
+        for row, earliest, latest in zip(told, first, last, strict=True):
+            row.first, row.last = earliest, latest
         assert self._hashes is not None  # noqa: S101 - compact has just made them
         assert self._hours is not None  # noqa: S101
         return Partial(

@@ -17,7 +17,7 @@ from netpol_gen.errors import InputError, InvariantError, printable
 from netpol_gen.flowtable import Flows, Ledger, Reason, schema
 from netpol_gen.model import DirectionEvidence
 from netpol_gen.readers import sketch
-from netpol_gen.readers.columns import column
+from netpol_gen.readers.columns import chosen, column
 from netpol_gen.readers.merge import End, same_connection, unify
 from netpol_gen.readers.rows import (
     EVIDENCE_SHIFT,
@@ -183,18 +183,21 @@ def _table(merged: Merged, names: Mapping[str, set[str]]) -> pa.Table:
     order = sorted(kept, key=_order(keys, rows, hours, merged))
     ends, kinds = list(merged.ends), list(merged.kinds)
     flows = sketch.estimates(merged.hashes, len(rows))
-    columns: dict[str, list[Any]] = {}
+    columns: dict[str, Any] = {}
     columns |= _seen(order, rows, hours, flows, merged.files)
-    columns |= _connection(order, keys, ends, kinds)
+    columns |= _connection([keys[i][2] for i in order], np.array([keys[i][3] for i in order], dtype=np.int64), kinds)
     for side, name in enumerate(("src", "dst")):
-        chosen = [ends[keys[i][side]] for i in order]
-        columns |= _end(name, chosen)
+        codes = [keys[i][side] for i in order]
+        columns |= _end(name, ends, np.array(codes, dtype=np.int64))
+        told = [_names(*end, (), names) for end in ends]
         columns[f"{name}_names"] = [
-            _names(*end, getattr(rows[i].extra, f"{name}_names", ()), names)
-            for i, end in zip(order, chosen, strict=True)
+            told[code] if rows[i].extra is None else _names(*ends[code], getattr(rows[i].extra, f"{name}_names"), names)
+            for i, code in zip(order, codes, strict=True)
         ]
     wanted = schema()
-    return pa.Table.from_arrays([column(columns.pop(each.name), each.type) for each in wanted], schema=wanted)
+    made = [(columns.pop(each.name), each.type) for each in wanted]
+    arrays = [column(values, kind) if isinstance(values, list) else values for values, kind in made]
+    return pa.Table.from_arrays(arrays, schema=wanted)
 
 
 def _order(keys: list[Key], rows: list[Row], hours: list[tuple[int, ...]], merged: Merged) -> Any:
@@ -256,26 +259,27 @@ def _evidence(ranks: int) -> str | None:
     return str(_EVIDENCE[(ranks & -ranks).bit_length() - 1]) if ranks else None
 
 
-def _connection(order: list[int], keys: list[Key], ends: list[End], kinds: list[Kind]) -> dict[str, list[Any]]:
-    ports = [split_ports(keys[i][2]) for i in order]
-    chosen = [kinds[keys[i][3]] for i in order]
+def _connection(ports: list[int], codes: np.ndarray, kinds: list[Kind]) -> dict[str, Any]:
+    split = [split_ports(port) for port in ports]
+    texts = {"protocol": "protocol", "observed_verdict": "verdict"}
+    texts |= {name: name for name in ("drop_reason", "backend_ip", "source")}
     return {
-        "src_ip": [ends[keys[i][0]][1] for i in order],
-        "dst_ip": [ends[keys[i][1]][1] for i in order],
-        "src_port": [port[0] for port in ports],
-        "dst_port": [port[1] for port in ports],
-        "protocol": [kind.protocol for kind in chosen],
-        "observed_verdict": [kind.verdict for kind in chosen],
-        "drop_reason": [kind.drop_reason for kind in chosen],
-        "backend_ip": [kind.backend_ip for kind in chosen],
-        "backend_port": [kind.backend_port for kind in chosen],
-        "source": [kind.source for kind in chosen],
+        "src_port": [src for src, _, _ in split],
+        "dst_port": [dst for _, dst, _ in split],
+        "backend_port": [kinds[code].backend_port for code in codes.tolist()],
+        **{name: chosen([getattr(kind, part) for kind in kinds], codes) for name, part in texts.items()},
     }
 
 
-def _end(name: str, ends: list[End]) -> dict[str, list[Any]]:
-    single = ("namespace", "pod", "labels", "workload", "entities", "identity", "uid")
-    return {f"{name}_{column}": [getattr(endpoint, column) for endpoint, _ in ends] for column in single}
+def _end(name: str, ends: list[End], codes: np.ndarray) -> dict[str, Any]:
+    """What is said of an end, made once for each distinct one."""
+    texts = ("namespace", "pod", "labels", "workload", "entities", "uid")
+    identities = [endpoint.identity for endpoint, _ in ends]
+    return {
+        f"{name}_ip": chosen([ip for _, ip in ends], codes),
+        f"{name}_identity": [identities[code] for code in codes.tolist()],
+        **{f"{name}_{part}": chosen([getattr(endpoint, part) for endpoint, _ in ends], codes) for part in texts},
+    }
 
 
 def _names(endpoint: Endpoint, address: str | None, seen: Iterable[str], answered: Mapping[str, set[str]]) -> list[str]:

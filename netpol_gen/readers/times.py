@@ -7,6 +7,7 @@ times do, so that a reader can keep the earliest and latest without turning each
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from functools import lru_cache
 
@@ -56,6 +57,14 @@ def nanoseconds(canonical_text: str) -> int:
     seconds, fraction = canonical_text[17:19], canonical_text[20:29]
     whole = _minute(canonical_text[:16]) + (int(seconds) if seconds.isdecimal() and seconds.isascii() else 0)
     return whole * SECOND + (int(fraction.ljust(9, "0")) if fraction.isdecimal() and fraction.isascii() else 0)
+
+
+def all_nanoseconds(canonical_texts: Sequence[str]) -> list[int]:
+    """Nanoseconds since the epoch of many times."""
+    import numpy as np  # noqa: PLC0415 - a twelfth of the time, for those who read anyway
+
+    found: list[int] = np.array(canonical_texts, dtype="datetime64[ns]").astype(np.int64).tolist()
+    return found
 
 
 @lru_cache(1 << 12)
