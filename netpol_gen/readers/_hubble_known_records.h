@@ -29,6 +29,7 @@ typedef struct {
 
 typedef struct {
     uint32_t pair, source, destination, node, group, server;
+    uint32_t more; /* shape of a record that says more of its row than others of the conversation; else NONE */
 } Key;
 
 /* One conversation as one node tells it: where its records are counted. */
@@ -94,7 +95,7 @@ static uint32_t slot_of(const Known *self, const Key *key)
 {
     uint64_t hash = mixed(((uint64_t)key->pair << 32 | key->source) ^ self->seed[0],
                           ((uint64_t)key->destination << 32 | key->node) ^ self->seed[1]);
-    hash = mixed(hash ^ ((uint64_t)key->group << 32 | key->server), 0x9E3779B97F4A7C15ULL ^ self->seed[0]);
+    hash = mixed(hash ^ ((uint64_t)key->group << 32 | key->server), 0x9E3779B97F4A7C15ULL ^ self->seed[0] ^ key->more);
     uint32_t slot = (uint32_t)hash & self->cell_mask;
     while (self->cell_slots[slot] != NONE && memcmp(&self->cells[self->cell_slots[slot]].key, key, sizeof *key))
         slot = (slot + 1) & self->cell_mask;
@@ -433,6 +434,8 @@ static Outcome take_ends(Known *self, const Taken *taken, Record *made)
     const Span *source = &fields[self->slot_of_role[SOURCE]], *destination = &fields[self->slot_of_role[DESTINATION]];
     const Deed *deed = &self->deeds[made->shape];
     Key *key = &made->key;
+    /* What one record says beside the conversation, the row has not been told by one that says less or something else. */
+    key->more = has(self, fields, MORE) ? made->shape : NONE;
     /* An end that is left out is not one that is empty; a node's name may stand elsewhere. */
     if (!ip->at || !source->at || !destination->at || !made->node.at || made->node.size < 3)
         return FOR_PYTHON;
@@ -457,7 +460,7 @@ static Outcome take_ends(Known *self, const Taken *taken, Record *made)
     if (number == NONE || memcmp(&self->cells[number].key, key, sizeof *key))
         number = find_cell(self, key);
     if (number == NONE)
-        return has(self, fields, MORE) || !knows_ends(self, made) ? FOR_PYTHON : NEEDS_ROW;
+        return key->more != NONE || !knows_ends(self, made) ? FOR_PYTHON : NEEDS_ROW;
     Cell *cell = &self->cells[number];
     pair->with[LAST_SOURCE] = key->source;
     pair->with[LAST_DESTINATION] = key->destination;

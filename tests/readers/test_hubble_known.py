@@ -137,6 +137,25 @@ def test_names_and_services_of_known_records_stay(tmp_path):
     assert second["dst_names"] == ["api.example.org"]
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        '"destination_names":["api.example.org"]',
+        '"destination_service":{"name":"db","namespace":"shop"}',
+    ],
+)
+def test_what_a_record_says_beside_a_known_conversation_is_not_lost(tmp_path, more):
+    # Its like is known from another conversation, and its conversation from records that say less.
+    def there(address, *what):
+        text = json.dumps(wrapped(flow(destination=WORLD, IP=ip("10.0.0.1", address))), separators=(",", ":"))
+        return text.replace('"is_reply"', ",".join([*what, '"is_reply"']))
+
+    data = lines(there("203.0.113.7"), there("203.0.113.8", more), *2 * [there("203.0.113.7", more)])
+    told = both(tmp_path, data)[0]
+    assert len(told) == 2
+    assert [row["dst_names"] or row["dst_service"] for row in told].count(None) == 0
+
+
 def test_outside_the_window_nothing_is_counted_as_seen(tmp_path):
     early = [flow(time=f"2024-05-06T07:08:08.{n:03d}Z") for n in range(20)]
     late = [flow(time=f"2024-05-06T07:08:11.{n:03d}Z", l4=tcp(40000 + n, 5432, "ACK")) for n in range(20)]
