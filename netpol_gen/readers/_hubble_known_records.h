@@ -411,11 +411,12 @@ static size_t write_shape(const Known *self, const Span *fields, char protocol, 
     return size;
 }
 
+/* Whether a field with this role is there. One that is null is: of an `aggregate`, that alone says something. */
 static int has(const Known *self, const Span *fields, int role)
 {
     int field;
     for (field = 0; field < self->count; field++)
-        if (self->fields[field].role == role && fields[field].at && !is(&fields[field], "null", 4))
+        if (self->fields[field].role == role && fields[field].at)
             return 1;
     return 0;
 }

@@ -13,6 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from netpol_gen.config import Config
+from netpol_gen.model import Signal
 from netpol_gen.readers import hubble_known, read_flows
 from netpol_gen.readers.times import canonical, nanoseconds
 from tests.bench import hubble as bench
@@ -142,6 +143,7 @@ def test_names_and_services_of_known_records_stay(tmp_path):
     [
         '"destination_names":["api.example.org"]',
         '"destination_service":{"name":"db","namespace":"shop"}',
+        '"aggregate":null',
     ],
 )
 def test_what_a_record_says_beside_a_known_conversation_is_not_lost(tmp_path, more):
@@ -153,7 +155,7 @@ def test_what_a_record_says_beside_a_known_conversation_is_not_lost(tmp_path, mo
     data = lines(there("203.0.113.7"), there("203.0.113.8", more), *2 * [there("203.0.113.7", more)])
     told = both(tmp_path, data)[0]
     assert len(told) == 2
-    assert [row["dst_names"] or row["dst_service"] for row in told].count(None) == 0
+    assert all(row["dst_names"] or row["dst_service"] or row["signals"] & Signal.SAMPLED for row in told)
 
 
 def test_outside_the_window_nothing_is_counted_as_seen(tmp_path):
