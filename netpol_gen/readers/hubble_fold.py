@@ -25,7 +25,7 @@ from netpol_gen.readers.hubble_fields import (
     service,
     texts,
 )
-from netpol_gen.readers.hubble_meaning import DROP, POLICY_VERDICT, SCTP, TRACE, UDP, Facts, meaning
+from netpol_gen.readers.hubble_meaning import DROP, NO_POINT, POLICY_VERDICT, SCTP, TRACE, UDP, Facts, meaning
 from netpol_gen.readers.hubble_records import ABSENT, Addresses, Flow, Found, understand
 from netpol_gen.readers.rows import (
     CONNECTION_BITS,
@@ -227,14 +227,9 @@ class Reader:
                 self._odd(flow, numbers[index], bytes_of and bytes_of(index))
                 continue
             event = flow.event_type
-            known_as = (
-                flags,
-                flow.is_reply,
-                flow.verdict,
-                flow.trace_observation_point,
-                0 if event is None else event.type,
-                flow.drop_reason_desc,
-            )
+            event_type = 0 if event is None else event.type
+            drop, point = (flow.drop_reason_desc, flow.drop_reason), flow.trace_observation_point
+            known_as = (flags, flow.is_reply, flow.verdict, point, event_type, flow.type, drop, flow.l7 is None)
             reason, turned, known, adds, bits, group = deed = deeds.get(known_as) or self._deed(flow, flags, known_as)
             if learning is not None:
                 self._mean(learning, deed)
@@ -366,9 +361,8 @@ class Reader:
                 self.facts.clear()
             self.facts[facts] = deed
         # The short key stands for all facts only where the others are not asked.
-        # `Type` says nothing new of these events: socket events have one of their own.
-        plain = facts.event in {DROP, POLICY_VERDICT} or (facts.event == TRACE and facts.point is not None)
-        if plain and flow.is_reply is not None and flow.drop_reason is None and flow.l7 is None:
+        plain = facts.event in {DROP, POLICY_VERDICT} or (facts.event == TRACE and facts.point not in NO_POINT)
+        if plain and flow.is_reply is not None and flow.l7 is None:
             self.deeds[known_as] = deed
         return deed
 

@@ -22,6 +22,8 @@ _VERDICTS = ("VERDICT_UNKNOWN", "FORWARDED", "DROPPED", "ERROR", "AUDIT", "REDIR
 _TYPES = ("UNKNOWN_TYPE", "L3_L4", "L7", "SOCK")
 _L7_TYPES = ("UNKNOWN_L7_TYPE", "REQUEST", "RESPONSE", "SAMPLE")
 _REASONS = ("TRACE_REASON_UNKNOWN", "NEW", "ESTABLISHED", "REPLY", "RELATED", "REOPENED")
+NO_POINT = frozenset({None, "", 0, "UNKNOWN_POINT"})
+"""What the `trace_observation_point` of a trace event is where only its sub-type tells."""
 _TO_ENDPOINT = frozenset({"TO_ENDPOINT", 101})
 
 POLICY_DROPS: Mapping[int, str] = {133: "POLICY_DENIED", 181: "POLICY_DENY", 189: "AUTH_REQUIRED"}
@@ -153,7 +155,7 @@ def _signals(facts: Facts, flags: frozenset[str], protocol: str, *, turned: bool
 
 
 def _to_endpoint(facts: Facts) -> bool:
-    if facts.point in {None, "", 0, "UNKNOWN_POINT"}:
+    if facts.point in NO_POINT:
         # Sub-type 0 of a trace event is the same point, and zero is left out.
         return facts.sub_event == 0
     return facts.point in _TO_ENDPOINT

@@ -326,6 +326,24 @@ def test_both_nodes_reports_are_one_connection(tmp_path):
         assert (found["src_workload"], found["dst_workload"]) == ("Deployment/x", "Deployment/x")
 
 
+@pytest.mark.parametrize(
+    ("plain", "more"),
+    [
+        ({"verdict": "DROPPED", "event_type": {"type": 1}}, {"drop_reason": 133}),
+        ({}, {"Type": "SOCK"}),
+        ({}, {"l7": {"type": "REQUEST"}}),
+        ({"trace_observation_point": "UNKNOWN_POINT"}, {"event_type": {"type": 4, "sub_type": 3}}),
+    ],
+)
+def test_what_one_record_means_does_not_depend_on_those_before(tmp_path, plain, more):
+    one, other = flow(**plain), flow(**plain | more, l4=tcp(40000, 5433, "ACK"))
+    first, second = (read_bytes(tmp_path, lines(*order)) for order in ((one, other, other), (other, other, one)))
+    assert asides(first) == asides(second)
+    columns = [name for name in first.table.column_names if name != "sample"]
+    told = [sorted(map(str, flows.table.select(columns).to_pylist())) for flows in (first, second)]
+    assert told[0] == told[1]
+
+
 def test_an_aggregated_line_stands_for_many_connections(tmp_path):
     l4 = {"TCP": {"destination_port": 5432}}
     counts = {"ingress_flow_count": 12, "egress_flow_count": "7"}
