@@ -167,8 +167,13 @@ class Reader:
         else:
             self._accept(understand(text), line)
 
-    def _again(self, text: bytes, line: int) -> None:
+    def _again(self, flow: Flow | None, text: bytes, line: int) -> None:
         """A record that lacks something once more, tolerantly: another encoder may have written it. It is counted."""
+        bare = self.decoder.bare(text) if flow is None else None
+        if bare and bare[0] is not None:
+            # Among wrapped ones, and read as it is among its like.
+            self.fold(bare, (line,), lambda _: text)
+            return
         found = understand(text)
         self.rows.read -= 1
         self._accept(found, line)
@@ -257,7 +262,7 @@ class Reader:
                     self._odd(flow, numbers[index], bytes_of and bytes_of(index))
                     continue
                 ends = addresses(flow.ip)
-                # Without a node name, look again: it may stand elsewhere; where it does not, this cell has none.
+                # Without a node name, look again: it may stand elsewhere.
                 if ends is None or not (flow.node_name or bytes_of is None):
                     self._odd(flow, numbers[index], bytes_of and bytes_of(index))
                     continue
@@ -265,7 +270,8 @@ class Reader:
                 cell = self._cell(flow, ends, server, group, numbers[index])
                 if cell is None:
                     continue
-                cells[place[0], server, group, flow.node_name] = cell
+                if flow.node_name:  # else the next one is looked at again as well: its name may stand elsewhere
+                    cells[place[0], server, group, flow.node_name] = cell
             row, _, _, base, latest = cell
             if when > row.last:  # noqa: PLR1730 - max() and min() take four times as long
                 row.last = when
@@ -319,7 +325,7 @@ class Reader:
                 self.learning.set_aside(number)
             return
         if text is not None:
-            self._again(text, line)
+            self._again(flow, text, line)
             return
         assert flow is not None  # noqa: S101 - what was looked at again is a flow
         if times.canonical(flow.time) is None:

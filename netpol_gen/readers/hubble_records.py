@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
-from msgspec import Raw, Struct, field
+from msgspec import Meta, Raw, Struct, field
 
 from netpol_gen.errors import printable
 from netpol_gen.flowtable import Reason
@@ -89,6 +89,12 @@ class Flow(Struct, gc=False):
     drop_reason_desc: Word = None
     is_reply: bool | None = None
     aggregate: Raw = ABSENT
+
+
+class Bare(Flow, gc=False):
+    """A flow without a wrapper. What has a `flow` of its own is none, and refused: no value is of that type."""
+
+    flow: Annotated[int, Meta(gt=0, lt=0)] = 0
 
 
 class Response(Struct, gc=False):
