@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
+
 import msgspec
 from msgspec import Raw
 
@@ -12,7 +14,17 @@ MEMO_LIMIT = 1 << 17
 """Entries after which a memo starts afresh, so that hostile input cannot fill memory."""
 _WRAPPED = msgspec.json.Decoder(Response)
 _BARE = msgspec.json.Decoder(Bare)
+_FIRST, _LAST = itemgetter(slice(1)), itemgetter(slice(-1, None))
 _ADDRESSES = msgspec.json.Decoder(Addresses)
+
+
+def are_objects(lines: list[bytes]) -> bool:
+    """Whether each begins and ends as an object does.
+
+    The decoder minds no lines, but a line's end between `}` and `{` is within no sound value: where there are as many
+    records as lines, each line has one then.
+    """
+    return set(map(_FIRST, lines)) <= {b"{"} and set(map(_LAST, lines)) <= {b"}"}
 
 
 def addresses(raw: Raw) -> Addresses | None:

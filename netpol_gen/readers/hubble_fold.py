@@ -14,7 +14,7 @@ from netpol_gen.flowtable import Reason
 from netpol_gen.model import Signal
 from netpol_gen.readers import hubble_known, times
 from netpol_gen.readers.documents import TOO_LONG, Element
-from netpol_gen.readers.hubble_decode import MEMO_LIMIT, Decoder, addresses
+from netpol_gen.readers.hubble_decode import MEMO_LIMIT, Decoder, addresses, are_objects
 from netpol_gen.readers.hubble_ends import BadEndpointError, address, endpoint, is_health
 from netpol_gen.readers.hubble_fields import (
     aggregated,
@@ -125,22 +125,17 @@ class Reader:
     def _block(self, data: bytes, line: int, count: int) -> None:
         records = self.decoder.flows(data)
         numbers: Sequence[int] = range(line, line + count)
-        lines: list[bytes] = []
-        if records is not None and len(records) != len(numbers):
-            lines = data.split(b"\n")
-            numbers = [number for number, text in enumerate(lines, line) if text.strip(b" \t\r")]
-        if records is None or len(records) != len(numbers):
-            for number, text in enumerate(data.split(b"\n"), line):
+        texts = data.split(b"\n")[:count]
+        if not are_objects(texts):
+            texts = [text.strip(b" \t\r") for text in texts]
+            numbers = [number for number, text in zip(numbers, texts, strict=True) if text]
+            texts = list(filter(None, texts))
+        if records is None or len(records) != len(texts) or not are_objects(texts):
+            for number, text in zip(numbers, texts, strict=True):
                 self.value(text, number)
             return
-
-        def bytes_of(index: int) -> bytes:
-            nonlocal lines
-            lines = lines or data.split(b"\n")
-            return lines[numbers[index] - line]
-
         self.rows.read += len(records)
-        self.fold(records, numbers, bytes_of)
+        self.fold(records, numbers, texts.__getitem__)
 
     def batch(self, batch: Sequence[Element]) -> None:
         """JSON values from anywhere in a file."""

@@ -132,6 +132,17 @@ def test_what_surrounds_a_record_does_not_matter(tmp_path, way, records):
             assert outcome(read_bytes(tmp_path, data)) == whole
 
 
+@pytest.mark.parametrize("odd", ["", " ", '{"flow":\n', '{"flow":{"time":"",\n"uuid":""}}', '{"flow":{}\n,"a":{}}'])
+def test_records_are_told_apart_by_lines(tmp_path, way, odd):
+    del way
+    one = json.dumps(wrapped(flow())).encode()
+    data = lines(flow(), odd, one + b" " + one, one + one, one, odd)
+    whole = outcome(read_bytes(tmp_path, data))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hubble_decode.Decoder, "flows", lambda *_: None)
+        assert outcome(read_bytes(tmp_path, data)) == whole
+
+
 def test_the_zone_of_one_record_is_not_that_of_the_next(tmp_path, way):
     del way
     times = ("2024-05-06T07:08:09+02:00", "2024-05-06T07:08:10Z", "2024-05-06T07:08:11+02:00", "2024-05-06T07:08:12Z")
