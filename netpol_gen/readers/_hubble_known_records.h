@@ -82,6 +82,7 @@ typedef struct {
     uint32_t cell_mask;
     Record met; /* the one that Python is looking at */
     int learnable, busy;
+    int heavy; /* Whether a cell has counted so much that it is to be drained: replies are above 1 << 40 */
     uint64_t *log;
     size_t logged, log_room;
     uint64_t reasons[MAX_REASONS];
@@ -327,6 +328,7 @@ static void count(Known *self, Cell *cell, const Record *record)
         cell->last_size = (uint8_t)when->size;
     }
     cell->adds += deed->adds;
+    self->heavy |= cell->adds >> 62 != 0;
     cell->bits |= deed->bits;
     if (number != cell->latest) {
         cell->latest = number;

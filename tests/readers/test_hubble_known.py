@@ -306,6 +306,24 @@ def test_misuse_is_an_error_and_no_crash():
     assert made.drain()[0] == []
 
 
+def test_no_count_runs_over():
+    # 16 million replies of one conversation are 1 << 64 in `Row.count`.
+    made = hubble_known.make(None)
+
+    def other(start, stop, before, learnable):
+        made.mean(True, True, 1 << 61, 1, 4)
+        made.put(0)
+
+    made.scan(lines(reply()), other, print)
+    assert not made.full
+    made.scan(lines(reply(), reply()), other, print)
+    assert made.full
+    [(_, adds, *_)], _ = made.drain()
+    assert adds == 1 << 62
+    made.forget()
+    assert not made.full
+
+
 def test_processes_agree(tmp_path):
     data = "".join(bench.records(3000, 30, 3)).encode()
     path = tmp_path / "flows.jsonl"
