@@ -30,6 +30,8 @@ POLICY_DROPS: Mapping[int, str] = {133: "POLICY_DENIED", 181: "POLICY_DENY", 189
 """Only these mean that a policy said no; all other drop reasons are faults or limits of the data path."""
 _POLICY_DROP_NAMES = frozenset(POLICY_DROPS.values())
 
+_MAX_DIGITS = 20
+
 UDP, SCTP = b"UDP", b"SCTP"
 """What stands in the place of TCP flags."""
 
@@ -64,6 +66,11 @@ class Meaning(NamedTuple):
     verdict: ObservedVerdict = ObservedVerdict.UNKNOWN
     drop_reason: str | None = None
     protocol: str = ""
+
+
+def is_number(text: str) -> bool:
+    """Whether this is a number as text; Python refuses to make one of thousands of digits."""
+    return text.isdecimal() and len(text) <= _MAX_DIGITS
 
 
 def name_of(word: Word, names: tuple[str, ...]) -> str:
@@ -104,7 +111,7 @@ def _verdict(facts: Facts) -> tuple[ObservedVerdict, str | None, Reason | None]:
 def _dropped_by_policy(facts: Facts) -> tuple[bool, str | None]:
     """Whether policy dropped it, and the source's own word for why."""
     word = facts.drop_reason
-    if isinstance(word, str) and word.isdecimal():
+    if isinstance(word, str) and is_number(word):
         word = int(word)
     name = POLICY_DROPS.get(word, str(word)) if word and isinstance(word, int) else word or None
     # A proxy's "403" and the policy engine's own event carry no drop reason.

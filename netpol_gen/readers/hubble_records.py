@@ -18,7 +18,7 @@ from netpol_gen.errors import printable
 from netpol_gen.flowtable import Reason
 from netpol_gen.readers import times
 from netpol_gen.readers.documents import elements
-from netpol_gen.readers.hubble_meaning import Word
+from netpol_gen.readers.hubble_meaning import Word, is_number
 
 ABSENT = Raw()
 _DEPTH = 5
@@ -287,7 +287,7 @@ def _text(value: Any, name: str) -> str:
 
 def _word(value: Any, name: str) -> Word:
     if value is None or isinstance(value, (str, int)):
-        return int(value) if isinstance(value, bool) or (isinstance(value, str) and value.isdecimal()) else value
+        return int(value) if isinstance(value, bool) or (isinstance(value, str) and is_number(value)) else value
     raise BadFieldError(f"{name} {printable(repr(value), 40)} is no name")
 
 
