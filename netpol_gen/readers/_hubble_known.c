@@ -321,7 +321,7 @@ static void forget(Known *self)
     self->cells = NULL;
     self->cell_slots = NULL;
     self->deeds_room = self->cells_count = self->cells_room = self->cell_mask = 0;
-    self->learnable = 0;
+    self->learnable = self->heavy = 0;
 }
 
 PyDoc_STRVAR(forget_doc, "forget()\n\nForget all that was learnt. What was counted since the last `drain` is lost.");
@@ -340,7 +340,8 @@ static PyObject *known_forget(Known *self, PyObject *ignored)
 static PyObject *known_full(Known *self, void *ignored)
 {
     (void)ignored;
-    return PyBool_FromLong(self->cells_count > MAX_CELLS || self->pairs.used + self->words.used + self->shapes.used + self->ends.used > MAX_BYTES
+    return PyBool_FromLong(self->heavy || self->cells_count > MAX_CELLS
+                           || self->pairs.used + self->words.used + self->shapes.used + self->ends.used > MAX_BYTES
                            || self->pairs.count > MAX_CELLS || self->words.count > MAX_CELLS
                            || self->shapes.count > MAX_CELLS || self->ends.count > MAX_CELLS);
 }

@@ -29,6 +29,7 @@ typedef struct {
 
 typedef struct {
     uint32_t pair, source, destination, node, group, server;
+    uint32_t more; /* shape of a record that says more of its row than others of the conversation; else NONE */
 } Key;
 
 /* One conversation as one node tells it: where its records are counted. */
@@ -81,6 +82,7 @@ typedef struct {
     uint32_t cell_mask;
     Record met; /* the one that Python is looking at */
     int learnable, busy;
+    int heavy; /* Whether a cell has counted so much that it is to be drained: replies are above 1 << 40 */
     uint64_t *log;
     size_t logged, log_room;
     uint64_t reasons[MAX_REASONS];
@@ -94,7 +96,7 @@ static uint32_t slot_of(const Known *self, const Key *key)
 {
     uint64_t hash = mixed(((uint64_t)key->pair << 32 | key->source) ^ self->seed[0],
                           ((uint64_t)key->destination << 32 | key->node) ^ self->seed[1]);
-    hash = mixed(hash ^ ((uint64_t)key->group << 32 | key->server), 0x9E3779B97F4A7C15ULL ^ self->seed[0]);
+    hash = mixed(hash ^ ((uint64_t)key->group << 32 | key->server), 0x9E3779B97F4A7C15ULL ^ self->seed[0] ^ key->more);
     uint32_t slot = (uint32_t)hash & self->cell_mask;
     while (self->cell_slots[slot] != NONE && memcmp(&self->cells[self->cell_slots[slot]].key, key, sizeof *key))
         slot = (slot + 1) & self->cell_mask;
@@ -326,6 +328,7 @@ static void count(Known *self, Cell *cell, const Record *record)
         cell->last_size = (uint8_t)when->size;
     }
     cell->adds += deed->adds;
+    self->heavy |= cell->adds >> 62 != 0;
     cell->bits |= deed->bits;
     if (number != cell->latest) {
         cell->latest = number;
@@ -410,11 +413,12 @@ static size_t write_shape(const Known *self, const Span *fields, char protocol, 
     return size;
 }
 
+/* Whether a field with this role is there. One that is null is: of an `aggregate`, that alone says something. */
 static int has(const Known *self, const Span *fields, int role)
 {
     int field;
     for (field = 0; field < self->count; field++)
-        if (self->fields[field].role == role && fields[field].at && !is(&fields[field], "null", 4))
+        if (self->fields[field].role == role && fields[field].at)
             return 1;
     return 0;
 }
@@ -433,6 +437,8 @@ static Outcome take_ends(Known *self, const Taken *taken, Record *made)
     const Span *source = &fields[self->slot_of_role[SOURCE]], *destination = &fields[self->slot_of_role[DESTINATION]];
     const Deed *deed = &self->deeds[made->shape];
     Key *key = &made->key;
+    /* What one record says beside the conversation, the row has not been told by one that says less or something else. */
+    key->more = has(self, fields, MORE) ? made->shape : NONE;
     /* An end that is left out is not one that is empty; a node's name may stand elsewhere. */
     if (!ip->at || !source->at || !destination->at || !made->node.at || made->node.size < 3)
         return FOR_PYTHON;
@@ -457,7 +463,7 @@ static Outcome take_ends(Known *self, const Taken *taken, Record *made)
     if (number == NONE || memcmp(&self->cells[number].key, key, sizeof *key))
         number = find_cell(self, key);
     if (number == NONE)
-        return has(self, fields, MORE) || !knows_ends(self, made) ? FOR_PYTHON : NEEDS_ROW;
+        return key->more != NONE || !knows_ends(self, made) ? FOR_PYTHON : NEEDS_ROW;
     Cell *cell = &self->cells[number];
     pair->with[LAST_SOURCE] = key->source;
     pair->with[LAST_DESTINATION] = key->destination;

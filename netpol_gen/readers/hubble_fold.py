@@ -14,7 +14,7 @@ from netpol_gen.flowtable import Reason
 from netpol_gen.model import Signal
 from netpol_gen.readers import hubble_known, times
 from netpol_gen.readers.documents import TOO_LONG, Element
-from netpol_gen.readers.hubble_decode import MEMO_LIMIT, Decoder, addresses
+from netpol_gen.readers.hubble_decode import MEMO_LIMIT, Decoder, addresses, are_objects
 from netpol_gen.readers.hubble_ends import BadEndpointError, address, endpoint, is_health
 from netpol_gen.readers.hubble_fields import (
     aggregated,
@@ -25,7 +25,7 @@ from netpol_gen.readers.hubble_fields import (
     service,
     texts,
 )
-from netpol_gen.readers.hubble_meaning import DROP, POLICY_VERDICT, SCTP, TRACE, UDP, Facts, meaning
+from netpol_gen.readers.hubble_meaning import DROP, NO_POINT, POLICY_VERDICT, SCTP, TRACE, UDP, Facts, meaning
 from netpol_gen.readers.hubble_records import ABSENT, Addresses, Flow, Found, understand
 from netpol_gen.readers.rows import (
     CONNECTION_BITS,
@@ -125,22 +125,17 @@ class Reader:
     def _block(self, data: bytes, line: int, count: int) -> None:
         records = self.decoder.flows(data)
         numbers: Sequence[int] = range(line, line + count)
-        lines: list[bytes] = []
-        if records is not None and len(records) != len(numbers):
-            lines = data.split(b"\n")
-            numbers = [number for number, text in enumerate(lines, line) if text.strip(b" \t\r")]
-        if records is None or len(records) != len(numbers):
-            for number, text in enumerate(data.split(b"\n"), line):
+        texts = data.split(b"\n")[:count]
+        if not are_objects(texts):
+            texts = [text.strip(b" \t\r") for text in texts]
+            numbers = [number for number, text in zip(numbers, texts, strict=True) if text]
+            texts = list(filter(None, texts))
+        if records is None or len(records) != len(texts) or not are_objects(texts):
+            for number, text in zip(numbers, texts, strict=True):
                 self.value(text, number)
             return
-
-        def bytes_of(index: int) -> bytes:
-            nonlocal lines
-            lines = lines or data.split(b"\n")
-            return lines[numbers[index] - line]
-
         self.rows.read += len(records)
-        self.fold(records, numbers, bytes_of)
+        self.fold(records, numbers, texts.__getitem__)
 
     def batch(self, batch: Sequence[Element]) -> None:
         """JSON values from anywhere in a file."""
@@ -167,8 +162,13 @@ class Reader:
         else:
             self._accept(understand(text), line)
 
-    def _again(self, text: bytes, line: int) -> None:
+    def _again(self, flow: Flow | None, text: bytes, line: int) -> None:
         """A record that lacks something once more, tolerantly: another encoder may have written it. It is counted."""
+        bare = self.decoder.bare(text) if flow is None else None
+        if bare and bare[0] is not None:
+            # Among wrapped ones, and read as it is among its like.
+            self.fold(bare, (line,), lambda _: text)
+            return
         found = understand(text)
         self.rows.read -= 1
         self._accept(found, line)
@@ -227,14 +227,9 @@ class Reader:
                 self._odd(flow, numbers[index], bytes_of and bytes_of(index))
                 continue
             event = flow.event_type
-            known_as = (
-                flags,
-                flow.is_reply,
-                flow.verdict,
-                flow.trace_observation_point,
-                0 if event is None else event.type,
-                flow.drop_reason_desc,
-            )
+            event_type = 0 if event is None else event.type
+            drop, point = (flow.drop_reason_desc, flow.drop_reason), flow.trace_observation_point
+            known_as = (flags, flow.is_reply, flow.verdict, point, event_type, flow.type, drop, flow.l7 is None)
             reason, turned, known, adds, bits, group = deed = deeds.get(known_as) or self._deed(flow, flags, known_as)
             if learning is not None:
                 self._mean(learning, deed)
@@ -262,7 +257,7 @@ class Reader:
                     self._odd(flow, numbers[index], bytes_of and bytes_of(index))
                     continue
                 ends = addresses(flow.ip)
-                # Without a node name, look again: it may stand elsewhere; where it does not, this cell has none.
+                # Without a node name, look again: it may stand elsewhere.
                 if ends is None or not (flow.node_name or bytes_of is None):
                     self._odd(flow, numbers[index], bytes_of and bytes_of(index))
                     continue
@@ -270,7 +265,8 @@ class Reader:
                 cell = self._cell(flow, ends, server, group, numbers[index])
                 if cell is None:
                     continue
-                cells[place[0], server, group, flow.node_name] = cell
+                if flow.node_name:  # else the next one is looked at again as well: its name may stand elsewhere
+                    cells[place[0], server, group, flow.node_name] = cell
             row, _, _, base, latest = cell
             if when > row.last:  # noqa: PLR1730 - max() and min() take four times as long
                 row.last = when
@@ -324,7 +320,7 @@ class Reader:
                 self.learning.set_aside(number)
             return
         if text is not None:
-            self._again(text, line)
+            self._again(flow, text, line)
             return
         assert flow is not None  # noqa: S101 - what was looked at again is a flow
         if times.canonical(flow.time) is None:
@@ -366,9 +362,8 @@ class Reader:
                 self.facts.clear()
             self.facts[facts] = deed
         # The short key stands for all facts only where the others are not asked.
-        # `Type` says nothing new of these events: socket events have one of their own.
-        plain = facts.event in {DROP, POLICY_VERDICT} or (facts.event == TRACE and facts.point is not None)
-        if plain and flow.is_reply is not None and flow.drop_reason is None and flow.l7 is None:
+        plain = facts.event in {DROP, POLICY_VERDICT} or (facts.event == TRACE and facts.point not in NO_POINT)
+        if plain and flow.is_reply is not None and flow.l7 is None:
             self.deeds[known_as] = deed
         return deed
 

@@ -22,11 +22,15 @@ _VERDICTS = ("VERDICT_UNKNOWN", "FORWARDED", "DROPPED", "ERROR", "AUDIT", "REDIR
 _TYPES = ("UNKNOWN_TYPE", "L3_L4", "L7", "SOCK")
 _L7_TYPES = ("UNKNOWN_L7_TYPE", "REQUEST", "RESPONSE", "SAMPLE")
 _REASONS = ("TRACE_REASON_UNKNOWN", "NEW", "ESTABLISHED", "REPLY", "RELATED", "REOPENED")
+NO_POINT = frozenset({None, "", 0, "UNKNOWN_POINT"})
+"""What the `trace_observation_point` of a trace event is where only its sub-type tells."""
 _TO_ENDPOINT = frozenset({"TO_ENDPOINT", 101})
 
 POLICY_DROPS: Mapping[int, str] = {133: "POLICY_DENIED", 181: "POLICY_DENY", 189: "AUTH_REQUIRED"}
 """Only these mean that a policy said no; all other drop reasons are faults or limits of the data path."""
 _POLICY_DROP_NAMES = frozenset(POLICY_DROPS.values())
+
+_MAX_DIGITS = 20
 
 UDP, SCTP = b"UDP", b"SCTP"
 """What stands in the place of TCP flags."""
@@ -62,6 +66,11 @@ class Meaning(NamedTuple):
     verdict: ObservedVerdict = ObservedVerdict.UNKNOWN
     drop_reason: str | None = None
     protocol: str = ""
+
+
+def is_number(text: str) -> bool:
+    """Whether this is a number as text; Python refuses to make one of thousands of digits."""
+    return text.isdecimal() and len(text) <= _MAX_DIGITS
 
 
 def name_of(word: Word, names: tuple[str, ...]) -> str:
@@ -102,7 +111,7 @@ def _verdict(facts: Facts) -> tuple[ObservedVerdict, str | None, Reason | None]:
 def _dropped_by_policy(facts: Facts) -> tuple[bool, str | None]:
     """Whether policy dropped it, and the source's own word for why."""
     word = facts.drop_reason
-    if isinstance(word, str) and word.isdecimal():
+    if isinstance(word, str) and is_number(word):
         word = int(word)
     name = POLICY_DROPS.get(word, str(word)) if word and isinstance(word, int) else word or None
     # A proxy's "403" and the policy engine's own event carry no drop reason.
@@ -153,7 +162,7 @@ def _signals(facts: Facts, flags: frozenset[str], protocol: str, *, turned: bool
 
 
 def _to_endpoint(facts: Facts) -> bool:
-    if facts.point in {None, "", 0, "UNKNOWN_POINT"}:
+    if facts.point in NO_POINT:
         # Sub-type 0 of a trace event is the same point, and zero is left out.
         return facts.sub_event == 0
     return facts.point in _TO_ENDPOINT

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
-from msgspec import Raw, Struct, field
+from msgspec import Meta, Raw, Struct, field
 
 from netpol_gen.errors import printable
 from netpol_gen.flowtable import Reason
 from netpol_gen.readers import times
 from netpol_gen.readers.documents import elements
-from netpol_gen.readers.hubble_meaning import Word
+from netpol_gen.readers.hubble_meaning import Word, is_number
 
 ABSENT = Raw()
 _DEPTH = 5
@@ -89,6 +89,12 @@ class Flow(Struct, gc=False):
     drop_reason_desc: Word = None
     is_reply: bool | None = None
     aggregate: Raw = ABSENT
+
+
+class Bare(Flow, gc=False):
+    """A flow without a wrapper. What has a `flow` of its own is none, and refused: no value is of that type."""
+
+    flow: Annotated[int, Meta(gt=0, lt=0)] = 0
 
 
 class Response(Struct, gc=False):
@@ -281,7 +287,7 @@ def _text(value: Any, name: str) -> str:
 
 def _word(value: Any, name: str) -> Word:
     if value is None or isinstance(value, (str, int)):
-        return int(value) if isinstance(value, bool) or (isinstance(value, str) and value.isdecimal()) else value
+        return int(value) if isinstance(value, bool) or (isinstance(value, str) and is_number(value)) else value
     raise BadFieldError(f"{name} {printable(repr(value), 40)} is no name")
 
 

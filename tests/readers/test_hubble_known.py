@@ -13,6 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from netpol_gen.config import Config
+from netpol_gen.model import Signal
 from netpol_gen.readers import hubble_known, read_flows
 from netpol_gen.readers.times import canonical, nanoseconds
 from tests.bench import hubble as bench
@@ -135,6 +136,26 @@ def test_names_and_services_of_known_records_stay(tmp_path):
     [first, second] = both(tmp_path, lines(out, told, flow(), out, told, out))[0]
     assert first["dst_service"] == "shop/db"
     assert second["dst_names"] == ["api.example.org"]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        '"destination_names":["api.example.org"]',
+        '"destination_service":{"name":"db","namespace":"shop"}',
+        '"aggregate":null',
+    ],
+)
+def test_what_a_record_says_beside_a_known_conversation_is_not_lost(tmp_path, more):
+    # Its like is known from another conversation, and its conversation from records that say less.
+    def there(address, *what):
+        text = json.dumps(wrapped(flow(destination=WORLD, IP=ip("10.0.0.1", address))), separators=(",", ":"))
+        return text.replace('"is_reply"', ",".join([*what, '"is_reply"']))
+
+    data = lines(there("203.0.113.7"), there("203.0.113.8", more), *2 * [there("203.0.113.7", more)])
+    told = both(tmp_path, data)[0]
+    assert len(told) == 2
+    assert all(row["dst_names"] or row["dst_service"] or row["signals"] & Signal.SAMPLED for row in told)
 
 
 def test_outside_the_window_nothing_is_counted_as_seen(tmp_path):
@@ -283,6 +304,24 @@ def test_misuse_is_an_error_and_no_crash():
         with pytest.raises((ValueError, TypeError)):
             kind(*arguments)
     assert made.drain()[0] == []
+
+
+def test_no_count_runs_over():
+    # 16 million replies of one conversation are 1 << 64 in `Row.count`.
+    made = hubble_known.make(None)
+
+    def other(start, stop, before, learnable):
+        made.mean(True, True, 1 << 61, 1, 4)
+        made.put(0)
+
+    made.scan(lines(reply()), other, print)
+    assert not made.full
+    made.scan(lines(reply(), reply()), other, print)
+    assert made.full
+    [(_, adds, *_)], _ = made.drain()
+    assert adds == 1 << 62
+    made.forget()
+    assert not made.full
 
 
 def test_processes_agree(tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from netpol_gen.flowtable import Reason
@@ -324,6 +326,32 @@ def test_both_nodes_reports_are_one_connection(tmp_path):
         found = row(tmp_path, *order)
         assert (found["flows"], found["records"], found["nodes"]) == (1, 3, ["a", "b"])
         assert (found["src_workload"], found["dst_workload"]) == ("Deployment/x", "Deployment/x")
+
+
+@pytest.mark.parametrize("wrap", [lambda record: record, lambda record: json.dumps({"log": json.dumps(record)})])
+@pytest.mark.parametrize("field", ["verdict", "drop_reason_desc", "drop_reason", "Type", "trace_observation_point"])
+def test_thousands_of_digits_are_no_number(tmp_path, field, wrap):
+    odd = flow(**{"verdict": "DROPPED", "event_type": {"type": 1}, "l4": tcp(40000, 5433, "ACK"), field: "1" * 5000})
+    flows = read_bytes(tmp_path, lines(flow(), wrap(odd)))
+    assert flows.ledger.read == 2
+
+
+@pytest.mark.parametrize(
+    ("plain", "more"),
+    [
+        ({"verdict": "DROPPED", "event_type": {"type": 1}}, {"drop_reason": 133}),
+        ({}, {"Type": "SOCK"}),
+        ({}, {"l7": {"type": "REQUEST"}}),
+        ({"trace_observation_point": "UNKNOWN_POINT"}, {"event_type": {"type": 4, "sub_type": 3}}),
+    ],
+)
+def test_what_one_record_means_does_not_depend_on_those_before(tmp_path, plain, more):
+    one, other = flow(**plain), flow(**plain | more, l4=tcp(40000, 5433, "ACK"))
+    first, second = (read_bytes(tmp_path, lines(*order)) for order in ((one, other, other), (other, other, one)))
+    assert asides(first) == asides(second)
+    columns = [name for name in first.table.column_names if name != "sample"]
+    told = [sorted(map(str, flows.table.select(columns).to_pylist())) for flows in (first, second)]
+    assert told[0] == told[1]
 
 
 def test_an_aggregated_line_stands_for_many_connections(tmp_path):

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from netpol_gen.config import Config
 from netpol_gen.errors import BadRecordsError
 from netpol_gen.flowtable import Reason
-from netpol_gen.readers import hubble_decode, hubble_known, read_flows
-from tests.readers.making import DB, HOUR, WORLD, flow, ip, lines, read_bytes, reply, tcp, udp
+from netpol_gen.readers import hubble_decode, hubble_fold, hubble_known, read_flows
+from tests.readers.making import DB, HOUR, WORLD, flow, ip, lines, read_bytes, reply, tcp, udp, wrapped
 from tests.readers.test_hubble_whole import outcome
 
 ZONES = ("Z", "+02:00", "-00:30", "z", " UTC")
@@ -95,6 +95,51 @@ def test_a_block_says_what_its_lines_say(tmp_path_factory, way, shapes):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(hubble_decode.Decoder, "flows", lambda *_: None)
         assert outcome(read_bytes(directory, data)) == whole
+
+
+BARE = flow(l4=tcp(40000, 7777, "ACK"))
+NAMELESS = {"flow": flow(node_name=None, IP=ip("10.0.0.1", "10.0.0.2"))}
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        # A number as text is one to the tolerant reader alone; another encoder's names, too.
+        [wrapped(flow()), {**BARE, "verdict": "1"}, wrapped(flow())],
+        [wrapped(flow()), BARE, wrapped({**flow(is_reply=None, trace_observation_point=None), "isReply": True})],
+        [wrapped(flow()), {**BARE, "node_status": {}}, BARE],
+        [BARE, {**BARE, **wrapped(flow())}, BARE],
+        [BARE, wrapped(flow(IP=None)), {**BARE, "IP": None}, {**BARE, "flow": None}, {**BARE, "verdict": ["1"]}],
+        # The node's name stands beside the flow, or nowhere, or is none.
+        [wrapped(flow()), NAMELESS, {**NAMELESS, "node_name": "node-9"}, {**NAMELESS, "node_name": 7}],
+        [wrapped(flow()), NAMELESS, {**NAMELESS, "nodeName": "node-9"}],
+    ],
+)
+def test_what_surrounds_a_record_does_not_matter(tmp_path, way, records):
+    del way
+
+    def lone(reader, data, line, count):
+        del count
+        for number, text in enumerate(data.split(b"\n"), line):
+            reader.value(text, number)
+
+    for order in (records, records[::-1], [*records, *records]):
+        data = lines(*(json.dumps(record, separators=(",", ":")) for record in order))
+        whole = outcome(read_bytes(tmp_path, data))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(hubble_fold.Reader, "block", lone)
+            assert outcome(read_bytes(tmp_path, data)) == whole
+
+
+@pytest.mark.parametrize("odd", ["", " ", '{"flow":\n', '{"flow":{"time":"",\n"uuid":""}}', '{"flow":{}\n,"a":{}}'])
+def test_records_are_told_apart_by_lines(tmp_path, way, odd):
+    del way
+    one = json.dumps(wrapped(flow())).encode()
+    data = lines(flow(), odd, one + b" " + one, one + one, one, odd)
+    whole = outcome(read_bytes(tmp_path, data))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hubble_decode.Decoder, "flows", lambda *_: None)
+        assert outcome(read_bytes(tmp_path, data)) == whole
 
 
 def test_the_zone_of_one_record_is_not_that_of_the_next(tmp_path, way):
