@@ -9,7 +9,7 @@ import msgspec
 
 from netpol_gen.flowtable import Reason
 from netpol_gen.readers.hubble_ends import address
-from netpol_gen.readers.hubble_meaning import SCTP, UDP
+from netpol_gen.readers.hubble_meaning import SCTP, UDP, is_number
 from netpol_gen.readers.hubble_records import Flow, Ports
 from netpol_gen.sets import MAX_PORT
 
@@ -73,7 +73,7 @@ def aggregated(raw: bytes) -> int:
     """How many flows a line stands for."""
     value = _value(raw)
     counts = value.values() if isinstance(value, dict) else ()
-    numbers = [int(n) if isinstance(n, str) and n.isascii() and n[:18].isdecimal() else n for n in counts]
+    numbers = [int(n) if isinstance(n, str) and is_number(n) else n for n in counts]
     return max([1, *(n for n in numbers if isinstance(n, int) and n < 1 << 40)])
 
 

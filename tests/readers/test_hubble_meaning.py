@@ -362,6 +362,11 @@ def test_an_aggregated_line_stands_for_many_connections(tmp_path):
     assert found["signals"] & signals("SAMPLED")
 
 
+@pytest.mark.parametrize("count", ["1" * 18 + "x", "1" * 5000, "", "x", -1, 1.5, True, None])
+def test_a_count_that_is_none_stands_for_nothing_more(tmp_path, count):
+    assert row(tmp_path, flow(aggregate={"ingress_flow_count": count}))["flows"] == 1
+
+
 @pytest.mark.parametrize(
     ("text", "nanoseconds"),
     [
