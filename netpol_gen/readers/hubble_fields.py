@@ -22,6 +22,11 @@ def flag_names(flags: bytes) -> frozenset[str]:
     return frozenset(str(name).upper() for name, on in value.items() if on is True)
 
 
+def may_name_node(text: bytes) -> bool:
+    """Whether the name of a node may stand anywhere in a record; a name of a field may be written with escapes."""
+    return b"node_name" in text or b"nodeName" in text or b"\\u" in text
+
+
 def detail(flow: Flow, reason: Reason) -> str:
     """What to say of a record set aside, beside the reason."""
     if reason is Reason.NO_VERDICT and flow.verdict not in {None, "", 0, "VERDICT_UNKNOWN"}:

@@ -21,6 +21,7 @@ from netpol_gen.readers.hubble_fields import (
     answers,
     detail,
     flag_names,
+    may_name_node,
     ports_problem,
     service,
     texts,
@@ -248,6 +249,9 @@ class Reader:
                 server = 0
             elif not known:
                 server, client = undecided(client, server) if client and 0 < server <= MAX_PORT else 0, 0
+            if not flow.node_name and bytes_of is not None and may_name_node(bytes_of(index)):
+                self._odd(flow, numbers[index], bytes_of(index))
+                continue
             # A cell is what one node says of one conversation. Comparing the endpoints with what it said last is much
             # quicker than looking them up.
             place = (bytes(flow.ip), server, group, flow.node_name)
@@ -257,16 +261,14 @@ class Reader:
                     self._odd(flow, numbers[index], bytes_of and bytes_of(index))
                     continue
                 ends = addresses(flow.ip)
-                # Without a node name, look again: it may stand elsewhere.
-                if ends is None or not (flow.node_name or bytes_of is None):
+                if ends is None:
                     self._odd(flow, numbers[index], bytes_of and bytes_of(index))
                     continue
                 flow.node_name = self.shared.setdefault(flow.node_name, flow.node_name)
                 cell = self._cell(flow, ends, server, group, numbers[index])
                 if cell is None:
                     continue
-                if flow.node_name:  # else the next one is looked at again as well: its name may stand elsewhere
-                    cells[place[0], server, group, flow.node_name] = cell
+                cells[place[0], server, group, flow.node_name] = cell
             row, _, _, base, latest = cell
             if when > row.last:  # noqa: PLR1730 - max() and min() take four times as long
                 row.last = when
