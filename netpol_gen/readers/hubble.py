@@ -21,6 +21,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from netpol_gen.readers import hubble_known
 from netpol_gen.readers.documents import Element, Layout, elements, layout
 from netpol_gen.readers.files import Stream
 from netpol_gen.readers.hubble_fold import Reader
@@ -52,6 +53,11 @@ def looks_like(head: bytes, name: str) -> bool:  # noqa: ARG001 - the table of s
 def splittable(head: bytes) -> bool:
     """Whether each line stands for itself."""
     return layout(head) is Layout.LINES
+
+
+def cheap() -> bool:
+    """Whether most records are counted by the compiled module."""
+    return hubble_known.module() is not None
 
 
 def read(stream: Stream, rows: Rows) -> None:

@@ -28,19 +28,21 @@ class Source:
     splittable: Callable[[bytes], bool]
     """Given the beginning: whether any share of whole lines can be read by itself (what a header says can be had from
     `Stream.head`)."""
+    cheap: Callable[[], bool] = vpc.no
+    """Whether taking a record in costs little more than reading and decompressing it."""
     table: Callable[[Sequence[Input], vpc.Options], Flows] | None = None
     """Set for sources whose records never become Python objects: reads all inputs of the source at once."""
 
 
 SOURCES: tuple[Source, ...] = (
-    Source(canonical.NAME, canonical.looks_like, vpc.not_by_rows, vpc.never, canonical.read),
+    Source(canonical.NAME, canonical.looks_like, vpc.not_by_rows, vpc.never, table=canonical.read),
     # Before Hubble: Goldmane wraps its records as `"flow": {…}`, too.
     Source(calico.NAME, calico.looks_like, calico.read, calico.splittable),
-    Source("hubble", hubble.looks_like, hubble.read, hubble.splittable),
-    Source(aws.NAME, aws.looks_like, vpc.not_by_rows, vpc.never, aws.read),
-    Source(gcp.NAME, gcp.looks_like, vpc.not_by_rows, vpc.never, gcp.read),
-    Source(azure.NAME, azure.looks_like, vpc.not_by_rows, vpc.never, azure.read),
-    Source(conntrack.NAME, conntrack.looks_like, vpc.not_by_rows, vpc.never, conntrack.read),
+    Source("hubble", hubble.looks_like, hubble.read, hubble.splittable, hubble.cheap),
+    Source(aws.NAME, aws.looks_like, vpc.not_by_rows, vpc.never, table=aws.read),
+    Source(gcp.NAME, gcp.looks_like, vpc.not_by_rows, vpc.never, table=gcp.read),
+    Source(azure.NAME, azure.looks_like, vpc.not_by_rows, vpc.never, table=azure.read),
+    Source(conntrack.NAME, conntrack.looks_like, vpc.not_by_rows, vpc.never, table=conntrack.read),
 )
 
 AUTO = "auto"

@@ -319,6 +319,11 @@ def never(head: bytes) -> bool:  # noqa: ARG001 - what a source answers for a be
     return False
 
 
+def no() -> bool:
+    """What a source answers where there is nothing to ask."""
+    return False
+
+
 def outside(window: Window) -> str:
     """SQL: whether `first` lies outside the window."""
     parts = []

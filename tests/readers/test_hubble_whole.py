@@ -125,6 +125,22 @@ def test_large_files_are_cut_up(monkeypatch, plain):
     assert outcome(read_flows([plain], processes=2)) == outcome(read_flows([plain], processes=1))
 
 
+@pytest.mark.parametrize("cheap", [True, False])
+def test_cheap_records_are_shared_out_later(monkeypatch, plain, cheap):
+    from netpol_gen.readers import hubble_known
+
+    monkeypatch.setattr(hubble_known, "module", lambda: object if cheap else None)
+    monkeypatch.setattr(files, "MIN_PART", 10_000)
+    monkeypatch.setattr(work, "LARGE", plain.stat().st_size // 2)
+    monkeypatch.setattr(work.os, "cpu_count", lambda: 2)
+    packed = plain.with_name("flows.jsonl.gz")
+    packed.write_bytes(gzip.compress(plain.read_bytes(), 0))
+    source = sniff.by_name("hubble")
+    for processes, path, shares in ((None, plain, 1 if cheap else 2), (2, plain, 2), (2, packed, 1 if cheap else 2)):
+        jobs, count = work.plan([(item, source) for item in files.expand([path])], processes)
+        assert (len(jobs), count) == (shares, shares)
+
+
 def test_an_error_in_another_process_is_the_same_error(tmp_path, monkeypatch):
     for name in ("a", "b"):
         (tmp_path / name).write_bytes(lines(flow()))
