@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from netpol_gen.errors import InputError, Place, printable
-from netpol_gen.inventory.objects import Labels
+from netpol_gen.inventory.objects import ContainerPort, Labels
 from netpol_gen.model import Protocol
 from netpol_gen.selectors import valid_label_key, valid_label_value
 from netpol_gen.sets import MAX_PORT, MIN_PORT, Address, Network
@@ -137,6 +137,8 @@ class Memo:
     addresses: dict[str, Address] = field(default_factory=dict)
     labels: dict[Labels, Labels] = field(default_factory=dict)
     times: dict[str, int] = field(default_factory=dict)
+    ports: dict[str, tuple[ContainerPort, ...]] = field(default_factory=dict)
+    """By how they are written."""
 
     def address(self, data: Fields, key: str) -> Address | None:
         """An address in canonical form, `None` if it is missing."""

@@ -83,7 +83,7 @@ def parse_pod(manifest: Manifest, context: Context) -> SeenPod:
         memo.read_labels(metadata),
         Workload(namespace, POD, name),
         addresses,
-        container_ports(spec),
+        _ports(spec, memo),
         spec.text("nodeName") and spec.name("nodeName"),
         # Whoever holds the node's address shares its network, whatever the dump left out.
         spec.flag("hostNetwork") or bool(set(addresses) & set(host)),
@@ -130,6 +130,18 @@ def controlling_owner(metadata: Fields) -> Owner | None:
         if reference.flag("controller"):
             return Owner(reference.kind(), reference.name(free=True))
     return None
+
+
+def _ports(spec: Fields, memo: Memo) -> tuple[ContainerPort, ...]:
+    """Replicas have the same ports, and are many: what was written alike is read once."""
+    containers = spec.data.get("containers")
+    if spec.data.get("initContainers") or not isinstance(containers, list):
+        return container_ports(spec)
+    written = repr([each.get("ports") if isinstance(each, dict) else each for each in containers])
+    found = memo.ports.get(written)
+    if found is None:
+        found = memo.ports[written] = container_ports(spec)
+    return found
 
 
 def container_ports(spec: Fields) -> tuple[ContainerPort, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 
 import pytest
 
@@ -60,6 +61,23 @@ def test_ports_of_containers_and_sidecars_but_not_of_init_containers():
         ContainerPort(80, Protocol.TCP, "http", 8080),
         ContainerPort(15090, Protocol.TCP),
     )
+
+
+def test_ports_that_only_look_alike_are_told_apart():
+    http, sidecar = {"containerPort": 80, "name": "http"}, {"containerPort": 81}
+    specs = (
+        {"containers": [{"name": "a", "ports": [http]}]},
+        {"containers": [{"ports": [http]}], "initContainers": [{"restartPolicy": "Always", "ports": [sidecar]}]},
+        {"containers": [{"name": "a", "ports": [http]}, {"name": "b", "ports": [sidecar]}]},
+        {"containers": [{"name": "a", "ports": [http]}]},
+        {"containers": [{"name": "a"}]},
+    )
+    found = load(*(pod(f"p{i}", spec=spec) for i, spec in enumerate(specs))).pods
+    assert [[port.number for port in each.ports] for each in found] == [[80], [80, 81], [80, 81], [80], []]
+    text = {"containers": [{"name": "a", "ports": [{"containerPort": "80"}]}]}
+    for wrong, where in ((text, "containers[0].ports[0].containerPort"), ({"containers": [http, "x"]}, "containers")):
+        with pytest.raises(InputError, match=re.escape(where)):
+            load(pod("p", spec=specs[0]), pod("q", spec=wrong))
 
 
 @pytest.mark.parametrize(
