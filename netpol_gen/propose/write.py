@@ -7,9 +7,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from netpol_gen.emit import render_policy
-from netpol_gen.emit.edit import add_resource, edit_document, remove_document, remove_resource
+from netpol_gen.emit.edit import Spot, add_resource, edit_documents, remove_documents, remove_resource
 from netpol_gen.errors import InputError, InvariantError, OptionError, Place, printable
 from netpol_gen.policy import NetworkPolicy, dump_policy
 from netpol_gen.proposal import Action, PolicyChange
@@ -79,19 +80,21 @@ def write(
             state.add(path, text.encode("utf-8"), change.after.namespace)
         else:
             done.append(change)
-            if change.action is Action.EDIT:
-                state.edit(change)
-    # From the end of each file on, so that no number moves before it is used.
-    gone = [c for c in done if c.action is Action.REMOVE]
-    for change in sorted(gone, key=lambda c: _position(tree, c), reverse=True):
-        state.remove(change)
+    # All changes of a file at once: it is read as a whole for each call. Numbers move with the removals only.
+    for path, edits in _by_path(tree, done, Action.EDIT).items():
+        state.edit(path, edits)
+    for path, gone in _by_path(tree, done, Action.REMOVE).items():
+        state.remove(path, gone)
     same = {path for path, content in state.files.items() if tree.files.get(path) == content}
     return Written(tuple(done), {path: state.files[path] for path in sorted(state.files) if path not in same})
 
 
-def _position(tree: ManifestTree, change: PolicyChange) -> tuple[str, int, int]:
-    located = tree.policies[change.ref]
-    return (located.path, located.document, -1 if located.index is None else located.index)
+def _by_path(tree: ManifestTree, changes: Iterable[PolicyChange], action: Action) -> dict[str, list[PolicyChange]]:
+    out: dict[str, list[PolicyChange]] = {}
+    for change in changes:
+        if change.action is action:
+            out.setdefault(tree.policies[change.ref].path, []).append(change)
+    return {path: out[path] for path in sorted(out)}
 
 
 class _State:
@@ -152,23 +155,26 @@ class _State:
             folder = posixpath.dirname(folder)
         return None
 
-    def edit(self, change: PolicyChange) -> None:
-        located = self.tree.policies[change.ref]
-        assert change.after is not None  # noqa: S101 - an edited policy is one
-        wanted = dump_policy(replace(change.after, annotations=()))
-        content = self.now(located.path)
-        self.files[located.path] = edit_document(content, located.document, located.index, wanted, located.path)
+    def edit(self, path: str, changes: Iterable[PolicyChange]) -> None:
+        wanted: dict[Spot, dict[str, Any]] = {}
+        for change in changes:
+            assert change.after is not None  # noqa: S101 - an edited policy is one
+            wanted[self._spot(change)] = dump_policy(replace(change.after, annotations=()))
+        self.files[path] = edit_documents(self.now(path), wanted, path)
 
-    def remove(self, change: PolicyChange) -> None:
+    def _spot(self, change: PolicyChange) -> Spot:
         located = self.tree.policies[change.ref]
-        rest = remove_document(self.now(located.path), located.document, located.index, located.path)
-        self.files[located.path] = rest
+        return (located.document, located.index)
+
+    def remove(self, path: str, changes: Iterable[PolicyChange]) -> None:
+        rest = remove_documents(self.now(path), [self._spot(change) for change in changes], path)
+        self.files[path] = rest
         if rest is not None:
             return
         for kustomization in self.tree.kustomizations.values():
-            if located.path in kustomization.resources:
+            if path in kustomization.resources:
                 folder = posixpath.dirname(kustomization.path)
-                inside = posixpath.relpath(located.path, folder or ".")
+                inside = posixpath.relpath(path, folder or ".")
                 content = remove_resource(self.now(kustomization.path), inside, kustomization.path)
                 self.files[kustomization.path] = content
 

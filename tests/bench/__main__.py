@@ -10,7 +10,17 @@ from __future__ import annotations
 import importlib
 import sys
 
-BENCHES: tuple[str, ...] = ("hubble", "conntrack", "vpc", "inventory", "coverage", "report", "judge", "snapshot")
+BENCHES: tuple[str, ...] = (
+    "hubble",
+    "conntrack",
+    "vpc",
+    "inventory",
+    "coverage",
+    "report",
+    "judge",
+    "snapshot",
+    "edits",
+)
 
 
 def main(names: list[str]) -> int:

@@ -5,14 +5,18 @@ put between them (docs/adr/0010). What cannot be changed without changing someth
 """
 
 from netpol_gen.emit.edit.kustomize import add_resource, remove_resource, resources
-from netpol_gen.emit.edit.objects import edit_document, remove_document
+from netpol_gen.emit.edit.objects import edit_document, edit_documents, remove_document, remove_documents
+from netpol_gen.emit.edit.place import Spot
 from netpol_gen.emit.edit.source import NotEditableError
 
 __all__ = [
     "NotEditableError",
+    "Spot",
     "add_resource",
     "edit_document",
+    "edit_documents",
     "remove_document",
+    "remove_documents",
     "remove_resource",
     "resources",
 ]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final
 
 from netpol_gen.emit.edit.layout import Entry
 from netpol_gen.emit.edit.source import Source
-from netpol_gen.emit.edit.tree import Kind, Node, equal
+from netpol_gen.emit.edit.tree import Node, equal
 from netpol_gen.emit.edit.write import Habits
 from netpol_gen.errors import InvariantError
 
@@ -94,15 +95,15 @@ class Draft:
         text = "".join([*out, self.source.text[at:]])
         return self.source.content(text, added_break=put_on or not cut_off)
 
-    def spare(self, root: Node, changed: Node) -> None:
-        """Make sure that nothing of the document but `changed` hangs on an anchor that does not stay as it is.
+    def spare(self, aliases: Iterable[Node], changed: Sequence[Node]) -> None:
+        """Make sure that of a document's aliases none outside `changed` hangs on an anchor that does not stay as it is.
 
         Raises:
             NotEditableError: something does.
 
         """
-        for node in root.walk() if self.fates else ():
-            if node.kind is not Kind.ALIAS or node.target is None or changed.start <= node.start < changed.end:
+        for node in aliases if self.fates else ():
+            if node.target is None or any(each.start <= node.start < each.end for each in changed):
                 continue
             fate = self.fates.get(node.target, node.value)
             if fate is GONE or not equal(fate, node.value):

@@ -84,7 +84,9 @@ def _item(draft: Draft, node: Node, lines: list[str], slot: Slot, entry: Entry) 
         draft.swap(entry.after, node.end, gap + f"{stop}{' ' * (slot.column + slot.gap)}".join(lines))
         return
     # The comments behind a block's last line, and below it further right, are about what is in it.
-    end = len(source.text[: tail(source, entry, slot.column)].rstrip("\r\n")) if _is_block(node) else node.end
+    end = node.end
+    if _is_block(node):
+        end = node.start + len(source.text[node.start : tail(source, entry, slot.column)].rstrip("\r\n"))
     depth = column(source, Entry(node.start, node.start, node.start, node))
     draft.swap(node.start, end, f"{stop}{' ' * depth}".join(lines))
 
