@@ -150,7 +150,7 @@ static int settle_key(const Deed *deed, Record *record)
     return server > 0;
 }
 
-/* --- from a line to its fields ---------------------------------------------------------------------------------- */
+/* --- from a line to its fields ------------------------------------------------------------------------------------- */
 
 static int field_of(const Known *self, const Span *name, int expected)
 {
@@ -216,9 +216,10 @@ static const char *take_flow(const Known *self, const char *p, const char *end, 
         } else {
             if (taken->fields[field].at)
                 return NULL;
-            taken->fields[field].at = p;
-            p = take_value(self, p, end, self->fields[field].role, taken);
-            taken->fields[field].size = (size_t)(p - taken->fields[field].at);
+            const char *value = p;
+            if (!(p = take_value(self, value, end, self->fields[field].role, taken)))
+                return NULL;
+            taken->fields[field] = (Span){value, (size_t)(p - value)};
             expected = field + 1;
         }
         if (!p || !(p = next_member(blank(p, end), end, &done)))
