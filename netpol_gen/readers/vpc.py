@@ -209,6 +209,8 @@ class Engine:
             },
         )
         self._connection.execute("SET TimeZone = 'UTC'")
+        # Interactive sessions would get it among their data.
+        self._connection.execute("SET enable_progress_bar = false")
         return self
 
     def __exit__(

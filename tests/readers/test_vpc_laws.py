@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -184,3 +186,11 @@ def test_damaged_parquet(at, patch):
         at %= len(data)
         data[at : at + len(patch)] = patch
         read(bytes(data), "aws-vpc")
+
+
+def test_the_engine_draws_nothing_where_people_look_on():
+    # In a session, and in `python -c`, it would draw its progress on standard output, among the data.
+    ask = "SELECT current_setting('enable_progress_bar') AS drawn"
+    code = f'from netpol_gen.readers.vpc import Engine\nwith Engine() as e: print(next(e.query("{ask}")).to_pylist())'
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout == "[{'drawn': False}]\n"
