@@ -209,8 +209,10 @@ class Engine:
             },
         )
         self._connection.execute("SET TimeZone = 'UTC'")
-        # Interactive sessions would get it among their data.
-        self._connection.execute("SET enable_progress_bar = false")
+        # Interactive sessions would get it among their data. Where it is off already,
+        # in notebooks without ipywidgets, the engine refuses to be told.
+        if self._connection.execute("SELECT current_setting('enable_progress_bar')").fetchall() != [(False,)]:
+            self._connection.execute("SET enable_progress_bar = false")
         return self
 
     def __exit__(
