@@ -95,32 +95,32 @@ static PyObject *known_scan(Known *self, PyObject *args)
     PyObject *other, *row;
     if (!PyArg_ParseTuple(args, "y*OO", &view, &other, &row))
         return NULL;
-    const char *begin = view.buf, *end = begin + view.len, *p = begin, *next;
+    const char *begin = view.buf, *end = begin + view.len, *p = begin, *stop = begin;
     Py_ssize_t counted = 0, line = 0;
     int failed = !self->names || self->busy;
     if (failed)
         PyErr_SetString(PyExc_RuntimeError, "not made yet, or within a scan");
-    for (; !failed && p < end; line++, p = next) {
-        const char *stop = memchr(p, '\n', (size_t)(end - p));
-        next = stop ? stop + 1 : end;
-        stop = stop ? stop : end;
-        const char *from = blank(p, stop);
-        if (from == stop)
+    for (; !failed && p < end; line++, p = stop < end ? stop + 1 : end) {
+        const char *from = blank(p, end);
+        /* Nothing that is gone through has a newline in it. */
+        stop = from;
+        if (from == end || *from == '\n')
             continue;
-        switch (room_for_one(self) ? take_record(self, from, stop) : NO_MEMORY) {
-        case COUNTED:
+        Outcome outcome = room_for_one(self) ? take_record(self, from, end, &stop) : NO_MEMORY;
+        if (outcome == COUNTED) {
             counted++;
-            break;
-        case NEEDS_ROW:
-            failed = ask_row(self, row, line);
-            counted++;
-            break;
-        case FOR_PYTHON:
-            failed = hand_out(self, other, p - begin, stop - begin, line);
-            break;
-        case NO_MEMORY:
+        } else if (outcome == NO_MEMORY) {
             PyErr_NoMemory();
             failed = -1;
+        } else {
+            stop = memchr(from, '\n', (size_t)(end - from));
+            stop = stop ? stop : end;
+            if (outcome == NEEDS_ROW) {
+                failed = ask_row(self, row, line);
+                counted++;
+            } else {
+                failed = hand_out(self, other, p - begin, stop - begin, line);
+            }
         }
     }
     PyBuffer_Release(&view);

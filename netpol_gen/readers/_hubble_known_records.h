@@ -4,6 +4,7 @@
 #define HUBBLE_KNOWN_RECORDS_H
 
 #include "_hubble_known_json.h"
+#include "_hubble_known_steps.h"
 #include "_hubble_known_words.h"
 
 #define MAX_FIELDS 64
@@ -88,6 +89,7 @@ typedef struct {
     uint64_t reasons[MAX_REASONS];
     char hour_text[13];
     uint64_t hour;
+    Step steps[MAX_STEPS]; /* the members of the flow before */
 } Known;
 
 /* --- cells --------------------------------------------------------------------------------------------------------- */
@@ -200,24 +202,30 @@ static const char *take_value(const Known *self, const char *p, const char *end,
 }
 
 /* Past a flow. */
-static const char *take_flow(const Known *self, const char *p, const char *end, Taken *taken)
+static const char *take_flow(Known *self, const char *p, const char *end, Taken *taken)
 {
-    int done = 0, expected = 0;
-    Span name;
+    int done = 0, number = 0, expected = 0;
     if (p >= end || *p != '{')
         return NULL;
     p = blank(p + 1, end);
-    while (!done) {
-        if (!(p = take_name(p, end, &name)))
+    for (; !done; number++) {
+        if (number == MAX_STEPS)
             return NULL;
-        int field = field_of(self, &name, expected);
-        if (field < 0) {
-            p = skip_value(p, end, MAX_DEPTH);
-        } else {
-            if (taken->fields[field].at)
+        Step *step = &self->steps[number];
+        const char *value = same_name(step, p, end);
+        if (!value) {
+            Span name;
+            if (!(value = take_name(p, end, &name)))
                 return NULL;
-            const char *value = p;
-            if (!(p = take_value(self, value, end, self->fields[field].role, taken)))
+            keep_name(step, p, value, field_of(self, &name, expected));
+        }
+        int field = step->field, role = field < 0 ? SHAPE : self->fields[field].role;
+        if (role == SHAPE || role == MORE || role == NODE)
+            p = step_over(step, value, end);
+        else
+            p = take_value(self, value, end, role, taken);
+        if (field >= 0) {
+            if (taken->fields[field].at)
                 return NULL;
             taken->fields[field] = (Span){value, (size_t)(p - value)};
             expected = field + 1;
@@ -228,8 +236,8 @@ static const char *take_flow(const Known *self, const char *p, const char *end, 
     return p;
 }
 
-/* The flow of a line: of `{"flow": {…}, …}`. 0: give up. */
-static int take_line(const Known *self, const char *p, const char *end, Taken *taken)
+/* The flow of a line: of `{"flow": {…}, …}`; `*stop` is where the line ends. 0: give up. */
+static int take_line(Known *self, const char *p, const char *end, Taken *taken, const char **stop)
 {
     int done = 0, found = 0;
     Span name;
@@ -249,7 +257,8 @@ static int take_line(const Known *self, const char *p, const char *end, Taken *t
         if (!p || !(p = next_member(blank(p, end), end, &done)))
             return 0;
     }
-    return found && blank(p, end) == end;
+    *stop = p = blank(p, end);
+    return found && (p == end || *p == '\n');
 }
 
 /* Protocol, ports and flags of `l4`. 0: give up, or another protocol, where *protocol is 'o'. */
@@ -476,8 +485,8 @@ static Outcome take_ends(Known *self, const Taken *taken, Record *made)
     return COUNTED;
 }
 
-/* A line. What Python is to look at, or to give a row for, is `met` then. */
-static Outcome take_record(Known *self, const char *p, const char *end)
+/* A line; `*stop` is where it ends if it is COUNTED. What Python is to look at, or to give a row for, is `met` then. */
+static Outcome take_record(Known *self, const char *p, const char *end, const char **stop)
 {
     Span flags = {NULL, 0};
     Record *made = &self->met;
@@ -487,7 +496,7 @@ static Outcome take_record(Known *self, const char *p, const char *end)
     self->learnable = 0;
     memset(taken.fields, 0, (size_t)self->count * sizeof(Span));
     taken.pair = taken.source = taken.destination = NONE;
-    if (!take_line(self, p, end, &taken))
+    if (!take_line(self, p, end, &taken, stop))
         return FOR_PYTHON;
     const Span *l4 = &taken.fields[self->slot_of_role[LAYER4]], *time = &taken.fields[self->slot_of_role[TIME]];
     made->node = taken.fields[self->slot_of_role[NODE]];
