@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from netpol_gen import collector
 from netpol_gen.accept import Verdicts, judge_groups
 from netpol_gen.codes import distinct, numbers, picked
 from netpol_gen.config import Config
@@ -123,6 +124,7 @@ are joined by one space. `days` counts distinct UTC days. `direction` is the str
 """
 
 
+@collector.paused()
 def find_edges(flows: Flows, inventory: Inventory, config: Config | None = None) -> Edges:
     """Resolve, orient, group and judge every row of `flows`.
 
