@@ -60,6 +60,8 @@ app.command("snapshot")(snapshot.snapshot)
 
 def main() -> None:
     """Run the command line and leave with its exit code: 0 done, 1 found something, 2 bad input, 3 remote trouble."""
+    # numpy starts a thread for each core, each of which takes time and memory, for algebra that nothing here does.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         code = app(standalone_mode=False)
     except NetpolGenError as error:
