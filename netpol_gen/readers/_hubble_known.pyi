@@ -14,7 +14,7 @@ class Known:
     def logged(self) -> int: ...
     def scan(
         self,
-        data: bytes,
+        data: bytes | memoryview,
         other: Callable[[int, int, int, bool], None],
         row: Callable[[int, int, int, int, str, int], int],
         /,

@@ -36,6 +36,7 @@ MIN_PART = 32 * 1024 * 1024
 _FEED = 8 * 1024
 """Compressed bytes at a time: about a block, and little memory even where they stand for a thousand times as many."""
 _UTF8_BOM = b"\xef\xbb\xbf"
+_NEWLINE = ord("\n")
 
 
 class Part(NamedTuple):
@@ -63,6 +64,8 @@ class Block(NamedTuple):
     lines: int
     """How many there are, blank ones too."""
     too_long: bool = False
+    excess: int = 0
+    """Bytes of `data` after these lines, which come again with the next block; only where a stream may leave them."""
 
 
 def newlines(data: bytes) -> int:
@@ -241,8 +244,10 @@ def _os_problem(error: OSError) -> str:
 class Stream:
     """One share of one input as blocks of complete lines. Read `blocks` once."""
 
-    def __init__(self, item: Input, part: Part = WHOLE, *, block: int = BLOCK, max_line: int = MAX_LINE) -> None:
-        """`block` and `max_line` are in bytes."""
+    def __init__(
+        self, item: Input, part: Part = WHOLE, *, block: int = BLOCK, max_line: int = MAX_LINE, ragged: bool = False
+    ) -> None:
+        """`block` and `max_line` are in bytes. `ragged` spares copies where the reader heeds `Block.excess`."""
         self.item = item
         self.name = item.name
         self.head = item.head
@@ -253,6 +258,7 @@ class Stream:
         self.damage = ""
         self._block = block
         self._max_line = max_line
+        self._ragged = ragged and not item.compression and item.source is None
 
     def blocks(self) -> Iterator[Block]:
         """Blocks of complete lines (the last line of all may lack its newline)."""
@@ -269,6 +275,9 @@ class Stream:
 
     def pieces(self) -> Iterator[bytes]:
         """The decompressed bytes of the share as they come, for formats that are not lines."""
+        return self._pieces(ragged=False)
+
+    def _pieces(self, *, ragged: bool) -> Iterator[bytes]:
         item = self.item
         stream = item.open()
         try:
@@ -277,7 +286,7 @@ class Stream:
             elif item.source is not None:
                 yield from _from(item.pending, stream, self._block)
             else:
-                yield from _span(stream, self.part, self._block)
+                yield from _span(stream, self.part, self._block, ragged=ragged)
         except OSError as error:
             raise InputError(_os_problem(error), Place(self.name)) from error
         finally:
@@ -301,9 +310,15 @@ class Stream:
         have = 0
         skipping = False
         first = True
-        for raw in self.pieces():
+        for raw in self._pieces(ragged=self._ragged):
             piece = raw.removeprefix(_UTF8_BOM) if first else raw
             first = False
+            if self._ragged:
+                at = piece.rfind(b"\n") + 1 or len(piece)
+                if at >= self._block // 2 and not (have or skipping) and piece[at - 1] == _NEWLINE:
+                    yield self._whole(piece, len(piece) - at)
+                    continue
+                piece = piece[:at]
             if skipping:
                 at = piece.find(b"\n") + 1
                 if not at:
@@ -332,11 +347,12 @@ class Stream:
         if have:
             yield from self._last(b"".join(tail))
 
-    def _whole(self, data: bytes) -> Block:
+    def _whole(self, data: bytes, excess: int = 0) -> Block:
         line = self.lines + 1
         count = newlines(data)
         self.lines += count
-        return Block(data, line, count if data.endswith(b"\n") else count + 1)
+        # What is in excess has no newline, and what it is in excess of ends with one.
+        return Block(data, line, count if excess or data.endswith(b"\n") else count + 1, excess=excess)
 
     def _last(self, data: bytes) -> Iterator[Block]:
         if self.damage:
@@ -353,8 +369,8 @@ def _from(pending: bytes, stream: BinaryIO, size: int) -> Iterator[bytes]:
         yield piece
 
 
-def _span(stream: BinaryIO, part: Part, size: int) -> Iterator[bytes]:
-    """The bytes of the lines that start in the part."""
+def _span(stream: BinaryIO, part: Part, size: int, *, ragged: bool) -> Iterator[bytes]:
+    """The bytes of the lines that start in the part; where `ragged`, what follows the last newline of a piece twice."""
     begin = _line_start(stream, part.start)
     end = None if part.end is None else _line_start(stream, part.end)
     stream.seek(begin)
@@ -366,9 +382,11 @@ def _span(stream: BinaryIO, part: Part, size: int) -> Iterator[bytes]:
         at = piece.rfind(b"\n") + 1
         if at and at < len(piece):
             stream.seek(at - len(piece), os.SEEK_CUR)
-            piece = piece[:at]
-        begin += len(piece)
-        yield piece
+            begin += at
+            yield piece if ragged else piece[:at]
+        else:
+            begin += len(piece)
+            yield piece
 
 
 def _line_start(stream: BinaryIO, offset: int) -> int:

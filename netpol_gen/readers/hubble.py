@@ -71,7 +71,7 @@ def read(stream: Stream, rows: Rows) -> None:
         rows.passed(stream)
         return
     for block in rows.blocks(stream):
-        reader.block(block.data, block.line, block.lines)
+        reader.block(block.data, block.line, block.lines, block.excess)
 
 
 def _batches(found: Iterable[Element], size: int = 64) -> Iterable[list[Element]]:

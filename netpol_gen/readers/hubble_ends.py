@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -135,6 +136,7 @@ def is_health(found: Endpoint) -> bool:
     return found.entities is not None and _HEALTH in found.entities.split(",")
 
 
+@lru_cache(maxsize=1 << 14)  # an address comes with each spelling of its endpoint
 def address(text: str) -> tuple[str | None, Reason | None]:
     """Canonical text of an address (None: not told), and why a record with it is no evidence.
 

@@ -100,11 +100,11 @@ class Reader:
         if self.known is not None:
             rows.settling.append(partial(hubble_known.settle, self.known, rows))
 
-    def block(self, data: bytes, line: int, count: int) -> None:
-        """So many complete lines, the first of which has this number."""
+    def block(self, data: bytes, line: int, count: int, excess: int = 0) -> None:
+        """So many complete lines, the first of which has this number; the last `excess` bytes are none of theirs."""
         known = self.known
         if known is None:
-            self._block(data, line, count)
+            self._block(data[: len(data) - excess], line, count)
             return
 
         def other(start: int, stop: int, before: int, learnable: bool) -> None:  # noqa: FBT001 - called from C
@@ -114,7 +114,7 @@ class Reader:
         def row(source: int, destination: int, server: int, group: int, node: str, before: int) -> int:
             return self._row(source, destination, server, group, node, line + before).index
 
-        counted = known.scan(data, other, row)
+        counted = known.scan(memoryview(data)[: len(data) - excess], other, row)
         self.rows.read += counted
         self.learning = None
         if known.logged > _LOGGED:

@@ -72,8 +72,10 @@ def settle(known: Known, rows: Rows) -> None:
         row = every[index]
         row.count += adds
         row.bits |= bits
-        row.first = min(row.first, first)  # type: ignore[type-var]
-        row.last = max(row.last, last)  # type: ignore[type-var]
+        if first < row.first:  # type: ignore[operator] # noqa: PLR1730 - twice as fast as min()
+            row.first = first
+        if last > row.last:  # type: ignore[operator] # noqa: PLR1730
+            row.last = last
     for reason, count in zip(_REASONS, reasons, strict=False):
         if count:
             rows.set_aside[reason] = rows.set_aside.get(reason, 0) + count

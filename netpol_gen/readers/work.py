@@ -7,19 +7,18 @@ fork would.
 
 from __future__ import annotations
 
-import gc
 import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 
+from netpol_gen import collector
 from netpol_gen.errors import InputError, InvariantError
 from netpol_gen.readers import sniff
-from netpol_gen.readers.files import Input, Part, Stream
+from netpol_gen.readers.files import BLOCK, Input, Part, Stream
 from netpol_gen.readers.rows import Partial, Rows, Window
 
 LARGE = 64 * 1024 * 1024
@@ -29,6 +28,9 @@ EXPANSION = 10
 CHEAP = 16
 """How many times as many bytes of a cheap source a second process wants: it has to learn everything by itself, and then
 what both have read is put together. On two cores 2 GiB of Hubble records take about as long either way."""
+
+CHEAP_BLOCK = 256 * 1024
+"""Bytes at a time of such a source: what is done for each block by itself counts there. It fits into a core's cache."""
 
 _START = "import sys; sys.path[:] = {path!r}; from netpol_gen.readers.work import worker; worker()"
 
@@ -90,23 +92,13 @@ def run(jobs: Sequence[Job], processes: int, window: Window) -> list[Partial]:
 def read(jobs: Sequence[Job], window: Window) -> Partial:
     """Read jobs one after another in this process."""
     rows = Rows(window)
-    with no_collection():
+    with collector.paused():
         for job in jobs:
             rows.begin(job.share, job.source)
-            sniff.by_name(job.source).read(Stream(job.item, job.part), rows)
+            source = sniff.by_name(job.source)
+            cheap = source.cheap()
+            source.read(Stream(job.item, job.part, block=CHEAP_BLOCK if cheap else BLOCK, ragged=cheap), rows)
         return rows.finish()
-
-
-@contextmanager
-def no_collection() -> Iterator[None]:
-    """Without the garbage collector, which looks through all rows again and again for cycles that there are not."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def _batches(jobs: Sequence[Job], processes: int) -> list[list[Job]]:

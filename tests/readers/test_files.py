@@ -131,6 +131,31 @@ def test_parts_share_out_the_lines(tmp_path_factory, data, cuts, block):
         assert all(share.endswith(b"\n") for share in shares[:-1] if share and share != data[-len(share) :])
 
 
+def numbered(stream):
+    """Each line with its number, or the beginning of one that is too long; whether all are counted; lines passed."""
+    found, honest = [], True
+    for each in stream.blocks():
+        data = each.data[: len(each.data) - each.excess]
+        lines = data.removesuffix(b"\n").split(b"\n")
+        honest &= each.lines == len(lines)
+        found += [(each.line + i, line, each.too_long) for i, line in enumerate(lines)]
+    return found, honest, stream.lines
+
+
+@given(
+    data=TEXTS, start=st.integers(0, 99), more=st.integers(0, 300), block=st.integers(1, 40), longest=st.integers(4, 60)
+)
+def test_ragged_blocks_have_the_same_lines(tmp_path_factory, data, start, more, block, longest):
+    path = tmp_path_factory.getbasetemp() / "ragged"
+    path.write_bytes(data)
+    [item] = expand([path])
+    for part in (Part(), Part(start, start + more)):
+        plain, ragged = (Stream(item, part, block=block, max_line=longest, ragged=ragged) for ragged in (False, True))
+        found = numbered(ragged)
+        assert found == numbered(plain)
+        assert found[1]
+
+
 def test_a_line_too_long_is_cut_and_the_next_one_is_whole():
     found = whole(b"a\n" + b"x" * 100 + b"\nb\nc", block=8, max_line=50)
     assert [(each.data[:5], each.line, each.too_long) for each in found] == [
