@@ -392,7 +392,7 @@ class Reader:
             row.first, row.last = "~", ""
         if node and node not in row.nodes:
             # One text for each node: what cells share stays in the processor's cache.
-            row.nodes += (self.shared.setdefault(node, node),)
+            row.told_by(self.shared.setdefault(node, node))
         return row
 
     def _end(self, raw: bytes, text: str) -> tuple[Raw, int]:

@@ -133,6 +133,10 @@ def _sum(a: int | None, b: int | None) -> int | None:
     return b if a is None else a if b is None else a + b
 
 
+_FEW_NODES = 16
+"""A conversation is seen by two, and a tuple takes the least; but a log may name any number."""
+
+
 class Row:
     """One conversation so far.
 
@@ -149,7 +153,7 @@ class Row:
         self.bits = 0
         self.first: int | str | None = None
         self.last: int | str | None = None
-        self.nodes: tuple[str, ...] = ()
+        self.nodes: tuple[str, ...] | dict[str, None] = ()
         self.extra: Extra | None = None
 
     def fold(
@@ -162,8 +166,19 @@ class Row:
             self.first = first
         if self.last is None or last > self.last:  # type: ignore[operator]
             self.last = last
-        if node and node not in self.nodes:
+        if node:
+            self.told_by(node)
+
+    def told_by(self, node: str) -> None:
+        """Note the name of a node that saw it."""
+        if node in self.nodes:
+            return
+        if isinstance(self.nodes, dict):
+            self.nodes[node] = None
+        elif len(self.nodes) < _FEW_NODES:
             self.nodes += (node,)
+        else:
+            self.nodes = dict.fromkeys((*self.nodes, node))
 
     def more(self) -> Extra:
         """The rarely needed fields."""
@@ -178,7 +193,8 @@ class Row:
         self.bits |= other.bits
         self.first = min(self.first, other.first)  # type: ignore[type-var]
         self.last = max(self.last, other.last)  # type: ignore[type-var]
-        self.nodes += tuple(node for node in other.nodes if node not in self.nodes)
+        for node in other.nodes:
+            self.told_by(node)
         if other.extra is not None:
             mine, theirs = self.more(), other.extra
             mine.src_names |= theirs.src_names

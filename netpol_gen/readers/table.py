@@ -237,7 +237,7 @@ def _seen(
         "bytes": [extra.bytes if extra else None for extra in extras],
         "packets": [extra.packets if extra else None for extra in extras],
         "dst_service": [min(extra.services) if extra and extra.services else None for extra in extras],
-        "nodes": _each(_nodes, [row.nodes for row in chosen]),
+        "nodes": _each(_nodes, [tuple(row.nodes) for row in chosen]),
         "sample": [f"{files[row.line >> LINE_BITS]}:{row.line & LINE_MASK}" for row in chosen],
     }
 

@@ -73,6 +73,16 @@ def read_parts(path, parts, processes=1):
     return table.build([table.Share(item.name, source.name) for _ in sorted(set(numbers))], partials)
 
 
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_conversation_may_be_seen_by_any_number_of_nodes(tmp_path, processes):
+    names = [f"node-{number:03}" for number in range(100)]
+    path = tmp_path / "flows.jsonl"
+    path.write_bytes(lines(*(flow(node_name=name) for name in [*names, "", *names[::-1]])))
+    size = path.stat().st_size
+    flows = read_parts(path, [Part(0, size // 3), Part(size // 3, size)], processes)
+    assert flows.table.column("nodes").to_pylist() == [names]
+
+
 @pytest.fixture
 def plain(tmp_path):
     path = tmp_path / "flows.jsonl"
