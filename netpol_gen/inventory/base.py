@@ -84,7 +84,8 @@ class Inventory:
     def with_observed(self, pods: Iterable[Pod], namespaces: Iterable[Namespace] = ()) -> Inventory:
         """The same with pods and namespaces known only from flows; an object of the same name wins."""
         known = {(pod.namespace, pod.name) for pod in self.pods if not pod.template}
-        new = {pod_key(p): replace(p, observed=True) for p in pods if (p.namespace, p.name) not in known}
+        given = (p for p in pods if (p.namespace, p.name) not in known)
+        new = {pod_key(p): p if p.observed else replace(p, observed=True) for p in given}
         named = {**{n.name: n for n in namespaces}, **self.namespaces}
         if not new and len(named) == len(self.namespaces):
             return self
