@@ -29,7 +29,7 @@ CHEAP = 16
 """How many times as many bytes of a cheap source a second process wants: it has to learn everything by itself, and then
 what both have read is put together. On two cores 2 GiB of Hubble records take about as long either way."""
 
-CHEAP_BLOCK = 256 * 1024
+CHEAP_BLOCK = 128 * 1024
 """Bytes at a time of such a source: what is done for each block by itself counts there. It fits into a core's cache."""
 
 _START = "import sys; sys.path[:] = {path!r}; from netpol_gen.readers.work import worker; worker()"
