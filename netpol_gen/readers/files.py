@@ -309,7 +309,7 @@ class Stream:
         tail: list[bytes] = []
         have = 0
         skipping = False
-        first = True
+        first = not self.part.start  # a mark at the head of a later share stands amid the lines of the file
         for raw in self._pieces(ragged=self._ragged):
             piece = raw.removeprefix(_UTF8_BOM) if first else raw
             first = False

@@ -131,6 +131,19 @@ def test_parts_share_out_the_lines(tmp_path_factory, data, cuts, block):
         assert all(share.endswith(b"\n") for share in shares[:-1] if share and share != data[-len(share) :])
 
 
+@pytest.mark.parametrize("ragged", [False, True])
+def test_only_the_first_share_has_a_mark_to_lose(tmp_path, ragged):
+    """Files put together, each with its mark: what is read does not hang on where they are cut."""
+    path = tmp_path / "joined"
+    data = b"\xef\xbb\xbfab\n"
+    path.write_bytes(2 * data)
+    [item] = expand([path])
+    parts = (Part(0, len(data)), Part(len(data), 2 * len(data)))
+    shares = [block.data for part in parts for block in Stream(item, part, ragged=ragged).blocks()]
+    assert shares == [b"ab\n", data]
+    assert b"".join(block.data for block in Stream(item, ragged=ragged).blocks()) == b"".join(shares)
+
+
 def numbered(stream):
     """Each line with its number, or the beginning of one that is too long; whether all are counted; lines passed."""
     found, honest = [], True
