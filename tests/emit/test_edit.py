@@ -420,6 +420,32 @@ def test_removing_all_items_removes_the_file():
     )
 
 
+ITEM = (
+    "- apiVersion: networking.k8s.io/v1\n  kind: NetworkPolicy\n  spec:\n    podSelector: {{}}\n"
+    "  metadata:\n    name: {name}\n    annotations:\n      why: {text}\n"
+)
+
+
+@pytest.mark.parametrize(("gone", "blank"), [([1], "\n\n"), ([2, 1], "\n  \n"), ([2, 1], "\r\n\n")])
+def test_blank_lines_behind_items_that_go_are_none_of_the_text_before(gone, blank):
+    first = "kind: List\napiVersion: v1\nitems:\n" + ITEM.format(name="a", text="|+\n        b")
+    content = first + "".join(ITEM.format(name=f"p{i}", text="c") for i in gone) + blank
+    for index in gone:
+        assert content is not None
+        content = remove_document(content.encode(), 1, index, "p.yaml").decode()
+    assert content == first
+
+
+@pytest.mark.parametrize("after", ["", "\n", "# behind\n", "apiVersion: v1\n"])
+def test_a_comment_within_the_last_item_stays_above_what_is_added_to_it(after):
+    head = (
+        "kind: List\nitems:\n  - apiVersion: networking.k8s.io/v1\n    kind: NetworkPolicy\n    metadata: {name: p}\n"
+    )
+    text = f"{head}    spec:\n      podSelector: {{}}\n      policyTypes: [Ingress]\n        # none come in\n"
+    expected = f"{text}      ingress:\n      - {{}}\n{after}"
+    assert edited(text + after, {"ingress": [{}]}, index=0).decode() == expected
+
+
 def test_a_typed_list_has_items_without_a_type():
     text = (
         "kind: NetworkPolicyList\napiVersion: networking.k8s.io/v1\n"

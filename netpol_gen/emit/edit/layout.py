@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from netpol_gen.emit.edit.source import Source
 from netpol_gen.emit.edit.tree import Kind, Node
 
+_BLANK = re.compile(r"(?:[ ]*\r?\n)*")
 _COMMENT = re.compile(r"( *)#")
 _GAP = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
 _LEAD = re.compile(r"[ -]*")
@@ -143,3 +144,15 @@ def line_tail(source: Source, at: int) -> int:
     if not _REST.fullmatch(source.text, at, end):
         raise source.refusal("a collection that ends so is not edited", at)
     return end
+
+
+def blank_end(source: Source, at: int) -> int:
+    """Behind the blank lines from the beginning of a line on."""
+    found = _BLANK.match(source.text, at)
+    return found.end() if found else at
+
+
+def keeps_blank_lines(source: Source, node: Node) -> bool:
+    """Whether a node ends with block text to which the blank lines behind it belong."""
+    *_, last = node.walk()
+    return last.style in ("|", ">") and "+" in source.text[last.body : source.line_end(last.body)].partition("#")[0]

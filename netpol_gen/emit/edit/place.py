@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from netpol_gen.emit.edit.layout import Entry, entries_of, flow_entries_of, head, on_own_line
+from netpol_gen.emit.edit.layout import Entry, column, entries_of, flow_entries_of, head, on_own_line, tail
 from netpol_gen.emit.edit.source import Source, read_source, refuse_template
 from netpol_gen.emit.edit.tree import Kind, Node, Section, read_sections
 
@@ -133,4 +133,7 @@ def _extent(source: Source, siblings: Sequence[Entry], index: int, *, flow: bool
     if flow:
         return entry.begin, entry.end
     start = head(source, entry) if on_own_line(source, entry) else entry.begin
-    return start, siblings[index + 1].begin if index + 1 < len(siblings) else source.line_end(entry.end)
+    if index + 1 < len(siblings):
+        return start, siblings[index + 1].begin
+    # Comments that follow further right stand inside it: what is added to it may come behind them.
+    return start, tail(source, entry, column(source, entry))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from netpol_gen.emit.edit.draft import GONE, Draft, Slot
-from netpol_gen.emit.edit.layout import Entry, column, head, on_own_line, tail
+from netpol_gen.emit.edit.layout import Entry, blank_end, column, head, keeps_blank_lines, on_own_line, tail
 from netpol_gen.emit.edit.write import entry_lines, flow_text, item_lines, json_lines, pair_text, scalar_text
 
 
@@ -55,12 +55,18 @@ def regroup_block(draft: Draft, entries: Sequence[Entry], plan: Plan, visit: Vis
         begin = plan.first
         draft.cut(entries[0].begin, head(source, entries[begin]) + depth)
         draft.forget(*(node for e in entries[:begin] for node in (e.key, e.value)))
+    takes = -1  # where blank lines would become part of the block text before them
     for i, entry in enumerate(entries[begin:], begin):
+        inside = source.line_end(entry.end) if keeps_blank_lines(source, entry.value) else -1
         if plan.wanted[i] is GONE:
             draft.forget(entry.key, entry.value)
-            draft.cut(head(source, entry), tail(source, entry, depth))
+            start, end = head(source, entry), tail(source, entry, depth)
+            if start == takes:
+                end = inside = blank_end(source, end)
+            draft.cut(start, end)
         else:
             visit(i, Slot(entry, depth, flow=False, gap=gap))
+        takes = inside
         if lines := _lines(draft, plan.added.get(i, ()), gap):
             draft.put_lines(tail(source, entry, depth), lines, depth)
 
