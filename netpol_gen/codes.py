@@ -51,6 +51,10 @@ class Lists:
     def of(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Every item of these rows: which of the rows has it, and where it is."""
         length = self.length[rows]
+        if not length.any():
+            return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
+        if (length == 1).all():
+            return np.arange(len(rows)), self.start[rows]
         owner = np.repeat(np.arange(len(rows)), length)
         before = np.cumsum(length) - length
         at = np.arange(len(owner)) + np.repeat(self.start[rows] - before, length)
@@ -97,7 +101,8 @@ def coded(chunks: Sequence[pa.Array]) -> Texts:
 
     rows = sum(map(len, chunks))
     if sum(chunk.null_count for chunk in chunks) == rows:
-        return Texts(np.full(rows, -1, dtype=np.int64), [])
+        # Most columns of most tables: one number stands for all rows.
+        return Texts(np.broadcast_to(np.int64(-1), rows), [])
     # Arrow gives all chunks of one array the same dictionary.
     found = pa.chunked_array(chunks, pa.string()).dictionary_encode()
     codes = joined([plain(chunk.indices, -1) for chunk in found.chunks])
@@ -189,6 +194,13 @@ def distinct(values: np.ndarray) -> np.ndarray:
     return values[np.append(True, values[1:] != values[:-1])] if len(values) else values
 
 
+def occurring(codes: np.ndarray, size: int) -> np.ndarray:
+    """Which of the codes from 0 to `size` there are, ascending."""
+    there = np.zeros(size, dtype=bool)
+    there[codes] = True
+    return np.flatnonzero(there)
+
+
 def ranked(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Distinct values, ascending, and for each value which of them it is (int64)."""
     order = np.argsort(values)
@@ -215,7 +227,10 @@ def gathered(
     out: list[tuple[str, ...]] = [()] * count
     if not len(group):
         return out
-    used = codes[numbered(codes)[0]].tolist()
+    # Many entries are the same: only what differs is put in order.
+    example, _ = numbered(group, codes)
+    group, codes = group[example], codes[example]
+    used = occurring(codes, len(values)).tolist()
     ordered = sorted({values[code] for code in used})
     place = {text: i for i, text in enumerate(ordered)}
     rank = np.zeros(len(values), dtype=np.int64)
