@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from netpol_gen.accept import Verdicts, judge_groups
-from netpol_gen.codes import distinct, numbers, picked
+from netpol_gen.codes import distinct, keep_freed, numbers, picked
 from netpol_gen.config import Config
 from netpol_gen.evidence import Folded, fold
 from netpol_gen.flowtable import Flows, Ledger, Reason
@@ -131,6 +131,7 @@ def find_edges(flows: Flows, inventory: Inventory, config: Config | None = None)
 
     """
     config = config or Config()
+    keep_freed()
     resolved = resolve(flows, inventory, config)
     folded = fold(resolved, flows.table)
     reasons = judge_groups(folded.groups, folded.edge_of, resolved.inventory, config)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from netpol_gen.codes import Texts, known, numbers, picked, plain, texts
+from netpol_gen.codes import Texts, keep_freed, known, numbers, picked, plain, texts
 from netpol_gen.errors import InvariantError, printable
 from netpol_gen.flowtable import Flows, Ledger, Reason, schema
 from netpol_gen.readers.columns import array, chosen, column, sequence
@@ -106,6 +106,7 @@ def gather(
         kept.append(batch)
     if not kept:
         return schema().empty_table()
+    keep_freed()
     found = pa.Table.from_batches(kept)
     ends, found = _addresses(found, account)
     return _columns(found, ends, source, names)
