@@ -267,13 +267,19 @@ class _Offer:
             self.engine.suspects += [plan.item.path for plan in plain]
             # Names cannot be parameters within a larger query; a quote is doubled, and nothing else is special.
             paths = ", ".join("'" + plan.item.path.replace("'", "''") + "'" for plan in plain)
-            numbers = ", ".join(str(plan.number) for plan in plain)
             parts.append(
-                f"SELECT {wanted}, "
-                f"(([{numbers}][file_index::BIGINT + 1])::BIGINT << {vpc.PLACE_BITS}) + file_row_number + 1 AS place "
+                f"SELECT {wanted}, ({_numbers(plain)} << {vpc.PLACE_BITS}) + file_row_number + 1 AS place "
                 f"FROM read_parquet([{paths}], hive_partitioning = false)"
             )
         return f"({' UNION ALL '.join(parts)})"
+
+
+def _numbers(plans: Sequence[Plan]) -> str:
+    """SQL for the number of the file that a row is from. Most often they follow on each other: no list is looked at."""
+    numbers = [plan.number for plan in plans]
+    if numbers == list(range(numbers[0], numbers[0] + len(numbers))):
+        return f"(file_index::BIGINT + {numbers[0]})"
+    return f"([{', '.join(map(str, numbers))}][file_index::BIGINT + 1])::BIGINT"
 
 
 _PATTERN = re.compile(r"[*?\[\]{}\\]|^\w+:")
