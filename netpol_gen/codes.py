@@ -18,23 +18,11 @@ import numpy as np
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_KEPT = 24 << 20
-"""Bytes. glibc learns from pieces of at most 32 MiB."""
 _HALF = 1 << 15
 """So many texts take a millisecond, much more than a thread does."""
 _DENSE = 1 << 16
 _PER_ROW = 4
 """A table of all possible numbers is quicker than sorting up to so many for each row."""
-
-
-def keep_freed() -> None:
-    """Have the C library keep the memory of arrays for the next ones, up to some ten megabytes.
-
-    glibc maps what is larger than the largest piece that was mapped and freed so far, and gives it back when it is
-    freed: every intermediate column of a table would be made of fresh pages, which the kernel clears, a fifth of the
-    time that resolving takes. It learns from one piece of this size; elsewhere this does nothing.
-    """
-    np.empty(_KEPT, dtype=np.uint8)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from netpol_gen.accept import Verdicts, judge_groups
-from netpol_gen.codes import distinct, keep_freed, numbers, picked
+from netpol_gen.codes import distinct, numbers, picked
 from netpol_gen.config import Config
 from netpol_gen.evidence import Folded, fold
 from netpol_gen.flowtable import Flows, Ledger, Reason
 from netpol_gen.inventory import Inventory
 from netpol_gen.lines import REASON_CODE, reason_at
+from netpol_gen.memory import keep_freed, no_collection
 from netpol_gen.model import UNKNOWN_TIME, Edge, Evidence, ObservedVerdict, Party, Signal, Workload
 from netpol_gen.resolve import resolve
 
@@ -123,6 +124,7 @@ are joined by one space. `days` counts distinct UTC days. `direction` is the str
 """
 
 
+@no_collection()
 def find_edges(flows: Flows, inventory: Inventory, config: Config | None = None) -> Edges:
     """Resolve, orient, group and judge every row of `flows`.
 

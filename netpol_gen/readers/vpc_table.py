@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from netpol_gen.codes import Texts, keep_freed, known, numbers, picked, plain, texts
+from netpol_gen.codes import Texts, known, numbers, picked, plain, texts
 from netpol_gen.errors import InvariantError, printable
 from netpol_gen.flowtable import Flows, Ledger, Reason, schema
+from netpol_gen.memory import keep_freed
 from netpol_gen.readers.columns import array, chosen, column, sequence
 from netpol_gen.readers.rows import MAX_PLACES
 from netpol_gen.readers.vpc import NS, PLACE_BITS, REASONS, VERDICTS

@@ -7,17 +7,16 @@ fork would.
 
 from __future__ import annotations
 
-import gc
 import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 from netpol_gen.errors import InputError, InvariantError
+from netpol_gen.memory import no_collection
 from netpol_gen.readers import sniff
 from netpol_gen.readers.files import Input, Part, Stream
 from netpol_gen.readers.rows import Partial, Rows, Window
@@ -95,18 +94,6 @@ def read(jobs: Sequence[Job], window: Window) -> Partial:
             rows.begin(job.share, job.source)
             sniff.by_name(job.source).read(Stream(job.item, job.part), rows)
         return rows.finish()
-
-
-@contextmanager
-def no_collection() -> Iterator[None]:
-    """Without the garbage collector, which looks through all rows again and again for cycles that there are not."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def _batches(jobs: Sequence[Job], processes: int) -> list[list[Job]]:
