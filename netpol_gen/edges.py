@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from netpol_gen import collector
 from netpol_gen.accept import Verdicts, judge_groups
 from netpol_gen.codes import distinct, numbers, picked
 from netpol_gen.config import Config
@@ -20,6 +19,7 @@ from netpol_gen.evidence import Folded, fold
 from netpol_gen.flowtable import Flows, Ledger, Reason
 from netpol_gen.inventory import Inventory
 from netpol_gen.lines import REASON_CODE, reason_at
+from netpol_gen.memory import keep_freed, no_collection
 from netpol_gen.model import UNKNOWN_TIME, Edge, Evidence, ObservedVerdict, Party, Signal, Workload
 from netpol_gen.resolve import resolve
 
@@ -124,7 +124,7 @@ are joined by one space. `days` counts distinct UTC days. `direction` is the str
 """
 
 
-@collector.paused()
+@no_collection()
 def find_edges(flows: Flows, inventory: Inventory, config: Config | None = None) -> Edges:
     """Resolve, orient, group and judge every row of `flows`.
 
@@ -133,6 +133,7 @@ def find_edges(flows: Flows, inventory: Inventory, config: Config | None = None)
 
     """
     config = config or Config()
+    keep_freed()
     resolved = resolve(flows, inventory, config)
     folded = fold(resolved, flows.table)
     reasons = judge_groups(folded.groups, folded.edge_of, resolved.inventory, config)

@@ -87,8 +87,9 @@ def fold(resolved: Resolved, table: pa.Table) -> Folded:
 
 def _ranks(parties: Sequence[Party], lines: Lines) -> np.ndarray:
     """By code the place of a party in the order of all that take part; equal parties have one."""
-    both = np.concatenate([lines.src, lines.dst])
-    used = both[numbered(both)[0]].tolist()
+    there = np.zeros(len(parties), dtype=bool)
+    there[lines.src] = there[lines.dst] = True
+    used = np.flatnonzero(there).tolist()
     order = sorted({party_key(parties[code]) for code in used})
     place = {key: i for i, key in enumerate(order)}
     out = np.zeros(len(parties), dtype=np.int64)

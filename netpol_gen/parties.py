@@ -9,7 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
-from netpol_gen.codes import numbered
+from netpol_gen.codes import numbered, occurring
 from netpol_gen.direction import port_key
 from netpol_gen.identity import Facts
 from netpol_gen.inventory import Inventory
@@ -51,6 +51,12 @@ class Times:
     def of(self, rows: np.ndarray) -> Times:
         """Those of some rows."""
         return Times(self.first[rows], self.last[rows], self.guard)
+
+    def whole(self, count: int) -> Times:
+        """So many rows, each with all the time that any row has."""
+        low = min(self.first.min(), self.last.min())
+        high = max(self.first.max(), self.last.max())
+        return Times(np.full(count, low), np.full(count, high), self.guard)
 
 
 class Book:
@@ -135,19 +141,38 @@ class Book:
     def _unless_private(self, codes: np.ndarray) -> np.ndarray:
         """The world at a private address is nobody known, where neither the source nor any pod range says more."""
         there = codes >= 0
-        other = np.arange(len(self.parties))
-        for code in codes[there][numbered(codes[there])[0]].tolist():
+        other: dict[int, int] = {}
+        for code in occurring(codes[there], len(self.parties)).tolist():
             party = self.parties[code]
             if isinstance(party, External) and party.kind is ExternalKind.WORLD:
                 address, ranges = ipaddress.ip_address(party.address), self.inventory.pod_ranges
                 if address in _PRIVATE and not (ranges.v4 if address.version == 4 else ranges.v6):
                     other[code] = self.code(External(ExternalKind.UNKNOWN, party.address))
+        if not other:
+            return codes
+        meant = np.arange(len(self.parties))
+        meant[list(other)] = list(other.values())
         out = codes.copy()
-        out[there] = other[codes[there]]
+        out[there] = meant[codes[there]]
         return out
 
     def by_address(self, addresses: Sequence[str], which: np.ndarray, times: Times) -> tuple[np.ndarray, np.ndarray]:
         """Owners of `addresses[which]` over each row's whole time span: party code and pod index."""
+        if len(which) <= len(addresses):
+            return self._by_address(addresses, which, times)
+        # Most addresses have one owner in all the time that is asked for: those are looked up once.
+        asked = occurring(which, len(addresses))
+        whole = times.whole(len(asked))
+        party, pod = np.full(len(addresses), AMBIGUOUS, dtype=np.int64), np.full(len(addresses), -1, dtype=np.int64)
+        party[asked], pod[asked] = self._by_address(addresses, asked, whole)
+        out, pods = party[which], pod[which]
+        again = np.flatnonzero(out == AMBIGUOUS)
+        if len(again):
+            out[again], pods[again] = self._by_address(addresses, which[again], times.of(again))
+        return out, pods
+
+    def _by_address(self, addresses: Sequence[str], which: np.ndarray, times: Times) -> tuple[np.ndarray, np.ndarray]:
+        """The same, looking up every row by its time."""
         owner = self.timeline.owners_of(addresses, which, times.first, times.last, times.guard).astype(np.int64)
         out = np.full(len(owner), AMBIGUOUS, dtype=np.int64)
         pods = owner >= 0

@@ -38,10 +38,10 @@ def layer(name: str, modules: str, below: str, third_party: str) -> Layer:
 # belongs to its layer.
 # Writing and judging are siblings, neither below the other: the judge is not the author.
 LAYERS: tuple[Layer, ...] = (
-    layer("ground", "errors model sets selectors policy config tiers labels collector", "", "numpy"),
+    layer("ground", "errors model sets selectors policy config tiers labels", "", "numpy"),
     layer(
         "reading",
-        "readers flowtable flowio manifests codes",
+        "readers flowtable flowio manifests codes memory",
         "ground",
         "numpy pandas pyarrow msgspec isal zstandard duckdb yaml",
     ),

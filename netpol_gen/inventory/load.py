@@ -27,6 +27,7 @@ from netpol_gen.inventory.parse import (
     stand_in,
 )
 from netpol_gen.manifests import PARSERS, Manifest, read_manifests
+from netpol_gen.memory import no_collection
 from netpol_gen.model import Diagnostic, Severity, Workload
 from netpol_gen.policy import NetworkPolicy
 from netpol_gen.sets import Address, AddressSet, Network
@@ -36,6 +37,7 @@ _API_SERVER = "default/kubernetes"
 _CONTRADICTION = "two dumps of one date or none disagree about this object; date them (netpol-gen.dev/taken-at)"
 
 
+@no_collection()
 def load_inventory(
     paths: Sequence[str | PathLike[str]],
     *,

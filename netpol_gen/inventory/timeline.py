@@ -71,21 +71,10 @@ class _Steps:
         key = codes * (len(self.times) + 1) + ranks
         return np.searchsorted(self.keys, key, side="right") - 1
 
-    def throughout(self, codes: Int64, first: Int64, last: Int64, count: int) -> Int64:
-        """The owner of each address from first to last, `AMBIGUOUS` where it changed. There are `count` addresses."""
-        if len(codes) <= count:
-            at, then = self.find(codes, first), self.find(codes, last)
-            return np.where(at == then, self.owners[at], int(Owner.AMBIGUOUS))
-        # Most addresses have one owner in all the time that is asked for: those are looked up once.
-        every, full = np.arange(count), np.ones(count, dtype=np.int64)
-        begin = self.find(every, full * min(first.min(), last.min()))
-        end = self.find(every, full * max(first.max(), last.max()))
-        out = self.owners[begin][codes]
-        some = np.flatnonzero((begin != end)[codes])
-        if len(some):
-            at, then = self.find(codes[some], first[some]), self.find(codes[some], last[some])
-            out[some] = np.where(at == then, self.owners[at], int(Owner.AMBIGUOUS))
-        return out
+    def throughout(self, codes: Int64, first: Int64, last: Int64) -> Int64:
+        """The owner of each address from first to last, `AMBIGUOUS` where it changed."""
+        at, then = self.find(codes, first), self.find(codes, last)
+        return np.where(at == then, self.owners[at], int(Owner.AMBIGUOUS))
 
 
 @dataclass(slots=True)
@@ -162,7 +151,7 @@ class Timeline:
             steps = self._steps.get(guard_ns)
             if steps is None:
                 steps = self._steps[guard_ns] = _make_steps(self._claims, len(self._codes), self._contested, guard_ns)
-            out[claimed] = steps.throughout(out[claimed], first[claimed], last[claimed], len(self._codes))
+            out[claimed] = steps.throughout(out[claimed], first[claimed], last[claimed])
         return out.astype(np.int32)
 
     def owner(self, address: Address | str, time: int, guard_ns: int) -> Pod | Owner:

@@ -11,10 +11,10 @@ import os
 from collections.abc import Sequence
 from typing import BinaryIO
 
-from netpol_gen import collector
 from netpol_gen.config import Config
 from netpol_gen.errors import BadRecordsError, InputError
 from netpol_gen.flowtable import BAD, Flows, Ledger
+from netpol_gen.memory import no_collection
 from netpol_gen.readers import sniff, vpc, vpc_table, work
 from netpol_gen.readers.files import expand
 from netpol_gen.readers.rows import Window
@@ -58,7 +58,7 @@ def read_flows(
     jobs, count = work.plan(by_rows, processes)
     partials = work.run(jobs, count, window)
     shares = {job.share: table.Share(job.item.name, job.source) for job in jobs}
-    with collector.paused():
+    with no_collection():
         tables = [table.build([shares[number] for number in sorted(shares)], partials)] if by_rows or not found else []
     options = vpc.Options(window, aws_format, processes or 0)
     tables += [

@@ -21,7 +21,7 @@ import numpy as np
 from netpol_gen.errors import InputError, NotAFlowLogError, Place
 from netpol_gen.flowtable import Flows, Reason
 from netpol_gen.model import DirectionEvidence
-from netpol_gen.readers import aws_fields, aws_sql, vpc, vpc_json, vpc_lines, vpc_table
+from netpol_gen.readers import aws_fields, aws_sql, footers, vpc, vpc_json, vpc_lines, vpc_table
 from netpol_gen.readers.aws_fields import DEFAULT, Kind, Layout
 from netpol_gen.readers.aws_text import Text, schema
 from netpol_gen.readers.aws_words import explain
@@ -37,7 +37,6 @@ NO_PODS = (
     "these records, only interfaces of nodes; create the flow log with a custom format that has both fields"
 )
 NO_FLAGS = "aws-vpc: {files} without tcp-flags: who opened a connection can only be told from ports"
-_PARQUET = b"PAR1"
 _LINES = (Kind.TEXT, Kind.CSV)
 _TEXT = Layout(Kind.TEXT, (*aws_sql.NUMBERS, *aws_sql.TEXTS))
 """Text in any order of fields, once `aws_text` has put them in columns."""
@@ -55,8 +54,8 @@ class Plan(NamedTuple):
 
 def looks_like(head: bytes, name: str = "") -> bool:
     """Whether a file with this beginning holds such records."""
-    if head.startswith(_PARQUET):
-        names = vpc_lines.footer(head, name)
+    if head.startswith(footers.MAGIC):
+        names = footers.footer(head, name).lower()
         return (b"srcaddr" in names and b"dstaddr" in names) or b"sourceaddress" in names
     return _layout(head, None) is not None
 
@@ -127,7 +126,7 @@ def _plan(
     rows = 0
     if not item.head.strip():
         return None
-    if item.head.startswith(_PARQUET):
+    if item.head.startswith(footers.MAGIC):
         told = known.told(item)
         if told is None:
             account.met(number, 1)
@@ -180,25 +179,25 @@ _SIMPLE = re.compile(
 class _Layouts:
     """Layouts of Parquet files by their columns: a thousand files of one flow log have the same."""
 
-    known: list[tuple[pq.ParquetSchema, Layout | None]] = field(default_factory=list)
+    known: dict[bytes, Layout | None] = field(default_factory=dict)
 
     def told(self, item: Input) -> tuple[Layout | None, int] | None:
         """The layout of a file and how many rows it has, by its footer; None where that cannot be read."""
         import pyarrow as pa  # noqa: PLC0415 - half a second that other sources need not pay
         import pyarrow.parquet as pq  # noqa: PLC0415
 
+        end = footers.footer(item.head, item.path)
+        for columns, layout in self.known.items():
+            if end.startswith(columns) and (begins := footers.beginning(end, columns)) is not None:
+                return layout, begins.rows
         try:
             facts = pq.read_metadata(item.path if Path(item.path).is_file() else io.BytesIO(item.head))
-            return self._of(facts.schema), facts.num_rows
+            layout = self._made(facts.schema)
         except (pa.ArrowException, OSError):
             return None
-
-    def _of(self, columns: pq.ParquetSchema) -> Layout | None:
-        for old, layout in self.known:
-            if old.equals(columns):
-                return layout
-        self.known.append((columns, self._made(columns)))
-        return self.known[-1][1]
+        if (begins := footers.beginning(end)) is not None and begins.rows == facts.num_rows:
+            self.known[begins.columns] = layout
+        return layout, facts.num_rows
 
     @staticmethod
     def _made(columns: pq.ParquetSchema) -> Layout | None:
@@ -268,13 +267,19 @@ class _Offer:
             self.engine.suspects += [plan.item.path for plan in plain]
             # Names cannot be parameters within a larger query; a quote is doubled, and nothing else is special.
             paths = ", ".join("'" + plan.item.path.replace("'", "''") + "'" for plan in plain)
-            numbers = ", ".join(str(plan.number) for plan in plain)
             parts.append(
-                f"SELECT {wanted}, "
-                f"(([{numbers}][file_index::BIGINT + 1])::BIGINT << {vpc.PLACE_BITS}) + file_row_number + 1 AS place "
+                f"SELECT {wanted}, ({_numbers(plain)} << {vpc.PLACE_BITS}) + file_row_number + 1 AS place "
                 f"FROM read_parquet([{paths}], hive_partitioning = false)"
             )
         return f"({' UNION ALL '.join(parts)})"
+
+
+def _numbers(plans: Sequence[Plan]) -> str:
+    """SQL for the number of the file that a row is from. Most often they follow on each other: no list is looked at."""
+    numbers = [plan.number for plan in plans]
+    if numbers == list(range(numbers[0], numbers[0] + len(numbers))):
+        return f"(file_index::BIGINT + {numbers[0]})"
+    return f"([{', '.join(map(str, numbers))}][file_index::BIGINT + 1])::BIGINT"
 
 
 _PATTERN = re.compile(r"[*?\[\]{}\\]|^\w+:")

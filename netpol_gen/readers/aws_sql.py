@@ -136,8 +136,8 @@ def _query(
     cells = ", ".join(f"'{name}', \"{name}\"::VARCHAR" for name in (*NUMBERS, *TEXTS) if name in named)
     return f"""
 SELECT place, kind,
-    CASE kind WHEN {ODD} THEN coalesce(note, json_object({cells})::VARCHAR)
-        WHEN {CODE[Reason.LOST_EVENTS]} THEN "interface-id" END AS note,
+    CASE WHEN kind = 0 THEN NULL WHEN kind = {ODD} THEN coalesce(note, json_object({cells})::VARCHAR)
+        WHEN kind = {CODE[Reason.LOST_EVENTS]} THEN "interface-id" END AS note,
     {_address("src")} AS src, {_address("dst")} AS dst,
     "srcport" AS sport, "dstport" AS dport, "protocol" AS proto, verdict, first,
     greatest(first, {_time('"end"')}) AS last, "packets" AS packets, "bytes" AS bytes,

@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from netpol_gen import collector
 from netpol_gen.errors import InputError, InvariantError
+from netpol_gen.memory import no_collection
 from netpol_gen.readers import sniff
 from netpol_gen.readers.files import BLOCK, Input, Part, Stream
 from netpol_gen.readers.rows import Partial, Rows, Window
@@ -92,7 +92,7 @@ def run(jobs: Sequence[Job], processes: int, window: Window) -> list[Partial]:
 def read(jobs: Sequence[Job], window: Window) -> Partial:
     """Read jobs one after another in this process."""
     rows = Rows(window)
-    with collector.paused():
+    with no_collection():
         for job in jobs:
             rows.begin(job.share, job.source)
             source = sniff.by_name(job.source)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from netpol_gen.errors import InvariantError
 from netpol_gen.inventory import Inventory, Owner, Timeline
 from netpol_gen.inventory.objects import Pod
+from netpol_gen.parties import Book, Times
 from netpol_gen.sets import AddressSet
 from tests.inventory.made import SECOND, at, held, listed, load, node, ns, pod, service
 
@@ -323,3 +324,26 @@ def test_many_looked_up_at_once_are_what_each_is_alone(asked):
         for i, (address, _, _) in enumerate(asked)
     ]
     assert line.owners_of(distinct, which, first, last, SECOND).tolist() == alone
+
+
+@given(
+    lives(),
+    st.integers(0, 5),
+    st.lists(
+        st.tuples(st.sampled_from(range(len(ADDRESSES))), st.integers(-10, 70), st.integers(0, 40)),
+        min_size=len(ADDRESSES) + 1,
+        max_size=40,
+    ),
+)
+def test_many_rows_of_few_addresses_are_held_as_each_row_alone(pods, guard, rows):
+    inside = AddressSet.of(ipaddress.ip_network("10.1.0.0/24"), ipaddress.ip_network("fd00::/64"))
+    inventory = Inventory(pods=tuple(pods), pod_ranges=inside)
+    book = Book(inventory, Timeline.build(inventory))
+    which = np.array([address for address, _, _ in rows], dtype=np.int64)
+    first = np.array([ns(start) for _, start, _ in rows], dtype=np.int64)
+    last = np.array([ns(start + length) for _, start, length in rows], dtype=np.int64)
+    times = Times(first, last, guard * SECOND)
+    each = [book.by_address(ADDRESSES, which[[i]], times.of(np.array([i]))) for i in range(len(rows))]
+    parties, holders = book.by_address(ADDRESSES, which, times)
+    assert parties.tolist() == [int(party[0]) for party, _ in each]
+    assert holders.tolist() == [int(pod[0]) for _, pod in each]

@@ -81,6 +81,14 @@ def test_texts_of_several_columns_have_one_set_of_codes(first, second, at):
     assert picked(cut(first, pa.string(), at), np.arange(len(first))[::-1]) == first[::-1]
 
 
+def test_codes_of_a_long_column_are_numbered_by_first_occurrence():
+    # Long enough for two halves, which share some texts and each have some of their own.
+    said = [None if i % 7 == 0 else f"text {i // 9}" if i % 3 else f"often {i % 5}" for i in range(100_003)]
+    found = texts(cut(said[:60_000], pa.string(), 11), cut(said[60_000:], pa.string(), 5))
+    assert [found.values[c] if c >= 0 else None for c in found.codes.tolist()] == said
+    assert found.values == list(dict.fromkeys(text for text in said if text is not None))
+
+
 @given(st.lists(st.one_of(st.none(), st.lists(SMALL, max_size=3)), min_size=1), st.integers(0, 9), st.data())
 def test_items_of_lists_are_found_by_row(values, at, data):
     column = lists(cut(values, pa.list_(pa.int64()), at))

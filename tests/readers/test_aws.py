@@ -497,6 +497,15 @@ def test_the_first_places_of_what_is_set_aside_are_told_for_parquet_too(tmp_path
     assert [p.rpartition("/")[2] for p in flows.ledger.places[Reason.CONTROL]] == ["b.parquet:2"]
 
 
+def test_places_are_in_their_file_where_the_engine_reads_only_some(tmp_path):
+    # The engine would take the name in the middle for a pattern, so it is read another way.
+    for name, bad in (("a", "1"), ("b[1]", "2"), ("c", "1")):
+        parquet(tmp_path / f"{name}.parquet", [record()] * int(bad) + [record(protocol="1", srcport="0", dstport="0")])
+    flows = read_flows([tmp_path])
+    places = [place.rpartition("/")[2] for place in flows.ledger.places[Reason.ICMP]]
+    assert places == ["a.parquet:2", "b[1].parquet:3", "c.parquet:2"]
+
+
 def test_parquet_from_standard_input(tmp_path):
     parquet(tmp_path / "a.parquet", [record()])
     flows = read_flows(["-"], stdin=io.BytesIO((tmp_path / "a.parquet").read_bytes()))

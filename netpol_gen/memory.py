@@ -1,0 +1,34 @@
+"""How the interpreter and the C library treat memory while whole tables are worked on."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+
+_KEPT = 24 << 20
+"""Bytes. glibc learns from pieces of at most 32 MiB."""
+
+
+@contextmanager
+def no_collection() -> Iterator[None]:
+    """Without the garbage collector, which looks through all rows again and again for cycles that there are not."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def keep_freed() -> None:
+    """Have the C library keep the memory of arrays for the next ones, up to some ten megabytes.
+
+    glibc maps what is larger than the largest piece that was mapped and freed so far, and gives it back when it is
+    freed: every intermediate column of a table would be made of fresh pages, which the kernel clears, a fifth of the
+    time that resolving takes. It learns from one piece of this size; elsewhere this does nothing.
+    """
+    np.empty(_KEPT, dtype=np.uint8)
