@@ -21,7 +21,7 @@ import numpy as np
 from netpol_gen.errors import InputError, NotAFlowLogError, Place
 from netpol_gen.flowtable import Flows, Reason
 from netpol_gen.model import DirectionEvidence
-from netpol_gen.readers import aws_fields, aws_sql, footers, vpc, vpc_json, vpc_lines, vpc_table
+from netpol_gen.readers import aws_fields, aws_sql, vpc, vpc_json, vpc_lines, vpc_table
 from netpol_gen.readers.aws_fields import DEFAULT, Kind, Layout
 from netpol_gen.readers.aws_text import Text, schema
 from netpol_gen.readers.aws_words import explain
@@ -37,6 +37,7 @@ NO_PODS = (
     "these records, only interfaces of nodes; create the flow log with a custom format that has both fields"
 )
 NO_FLAGS = "aws-vpc: {files} without tcp-flags: who opened a connection can only be told from ports"
+_PARQUET = b"PAR1"
 _LINES = (Kind.TEXT, Kind.CSV)
 _TEXT = Layout(Kind.TEXT, (*aws_sql.NUMBERS, *aws_sql.TEXTS))
 """Text in any order of fields, once `aws_text` has put them in columns."""
@@ -54,8 +55,8 @@ class Plan(NamedTuple):
 
 def looks_like(head: bytes, name: str = "") -> bool:
     """Whether a file with this beginning holds such records."""
-    if head.startswith(footers.MAGIC):
-        names = footers.footer(head, name).lower()
+    if head.startswith(_PARQUET):
+        names = vpc_lines.footer(head, name)
         return (b"srcaddr" in names and b"dstaddr" in names) or b"sourceaddress" in names
     return _layout(head, None) is not None
 
@@ -126,7 +127,7 @@ def _plan(
     rows = 0
     if not item.head.strip():
         return None
-    if item.head.startswith(footers.MAGIC):
+    if item.head.startswith(_PARQUET):
         told = known.told(item)
         if told is None:
             account.met(number, 1)
@@ -179,25 +180,25 @@ _SIMPLE = re.compile(
 class _Layouts:
     """Layouts of Parquet files by their columns: a thousand files of one flow log have the same."""
 
-    known: dict[bytes, Layout | None] = field(default_factory=dict)
+    known: list[tuple[pq.ParquetSchema, Layout | None]] = field(default_factory=list)
 
     def told(self, item: Input) -> tuple[Layout | None, int] | None:
         """The layout of a file and how many rows it has, by its footer; None where that cannot be read."""
         import pyarrow as pa  # noqa: PLC0415 - half a second that other sources need not pay
         import pyarrow.parquet as pq  # noqa: PLC0415
 
-        end = footers.footer(item.head, item.path)
-        for columns, layout in self.known.items():
-            if end.startswith(columns) and (begins := footers.beginning(end, columns)) is not None:
-                return layout, begins.rows
         try:
             facts = pq.read_metadata(item.path if Path(item.path).is_file() else io.BytesIO(item.head))
-            layout = self._made(facts.schema)
+            return self._of(facts.schema), facts.num_rows
         except (pa.ArrowException, OSError):
             return None
-        if (begins := footers.beginning(end)) is not None and begins.rows == facts.num_rows:
-            self.known[begins.columns] = layout
-        return layout, facts.num_rows
+
+    def _of(self, columns: pq.ParquetSchema) -> Layout | None:
+        for old, layout in self.known:
+            if old.equals(columns):
+                return layout
+        self.known.append((columns, self._made(columns)))
+        return self.known[-1][1]
 
     @staticmethod
     def _made(columns: pq.ParquetSchema) -> Layout | None:

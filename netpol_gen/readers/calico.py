@@ -17,7 +17,6 @@ from netpol_gen.model import DirectionEvidence, ObservedVerdict, Signal
 from netpol_gen.readers.calico_fields import FieldError, Record, address, record, records
 from netpol_gen.readers.documents import Layout, elements, layout
 from netpol_gen.readers.files import Stream
-from netpol_gen.readers.footers import MAGIC
 from netpol_gen.readers.rows import NOBODY, Key, Kind, Rows, counted, decided
 from netpol_gen.readers.times import HOUR, SECOND
 
@@ -35,7 +34,7 @@ _CONTROL = re.compile(rb"(?:event|id|retry):|:")
 
 def looks_like(head: bytes, name: str = "") -> bool:  # noqa: ARG001 - the signature of the table of sources
     """Whether a file with this beginning is one of Calico's flow logs."""
-    return not head.startswith(MAGIC) and all(key.search(head) for key in _KEYS)
+    return all(key.search(head) for key in _KEYS)
 
 
 def splittable(head: bytes) -> bool:

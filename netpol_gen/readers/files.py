@@ -141,7 +141,7 @@ def expand(paths: Sequence[str | os.PathLike[str]], stdin: BinaryIO | None = Non
             inputs.append(_open(name))
     if standard:
         stream = stdin if stdin is not None else sys.stdin.buffer
-        inputs.append(_peek(Input("-", "", source=stream), stream))
+        inputs.append(_peek(Input("-", "", source=stream)))
     return inputs
 
 
@@ -189,9 +189,9 @@ def _open(name: str) -> Input:
         if not stat.S_ISREG(status.st_mode):
             # A pipe (`<(…)`) gives its bytes once: keep it open, as with standard input.
             item.source = stream
-            return _peek(item, stream)
+            return _peek(item)
         item.size = status.st_size
-        _peek(item, stream)
+        _peek(item)
         item.pending = b""
     except OSError as error:
         stream.close()
@@ -203,8 +203,13 @@ def _open(name: str) -> Input:
     return item
 
 
-def _peek(item: Input, stream: BinaryIO) -> Input:
-    item.pending = _fill(stream, HEAD)
+def _peek(item: Input) -> Input:
+    stream = item.open()
+    try:
+        item.pending = _fill(stream, HEAD)
+    finally:
+        if item.source is None:
+            stream.close()
     item.compression = compression(item.pending)
     item.head = item.pending
     if item.compression:

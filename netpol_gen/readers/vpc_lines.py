@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
@@ -17,6 +19,7 @@ BLOCK = 1 << 20
 """Bytes; the engine wants larger pieces than a decoder of single records."""
 
 _NEWLINE = 0x0A
+_FOOTER = 64 * 1024
 _SPACES = re.compile(rb"[ \t\f\v]+")
 _COMMENT = re.compile(rb"(?:^|[ \t])#.*", re.DOTALL)
 
@@ -89,3 +92,19 @@ def tidy(line: bytes) -> bytes:
     if b"#" in line:
         line = _COMMENT.sub(b"", line)
     return _SPACES.sub(b" ", line.replace(b"\r", b" ")).strip(b" ")
+
+
+def footer(head: bytes, name: str) -> bytes:
+    """The end of a Parquet file, where the names of its columns are: looking there is quicker than parsing it.
+
+    `head` is its beginning, for what can be read only once.
+    """
+    path = Path(name)
+    if not path.is_file():
+        return head
+    with path.open("rb") as file:
+        file.seek(max(0, file.seek(0, io.SEEK_END) - _FOOTER))
+        end = file.read()
+    # Of a whole file it is told how long its footer is.
+    size = 8 + int.from_bytes(end[-8:-4], "little") if end.endswith(b"PAR1") else len(end)
+    return end[-size:].lower()
