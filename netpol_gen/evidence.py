@@ -11,7 +11,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from netpol_gen.codes import chosen, coded, distinct, gathered, known, lists, numbered, numbers, plain, spans, texts
+from netpol_gen.codes import (
+    chosen,
+    coded,
+    distinct,
+    gathered,
+    known,
+    lists,
+    numbered,
+    numbers,
+    occurring,
+    plain,
+    spans,
+    texts,
+)
 from netpol_gen.direction import evidence_at
 from netpol_gen.model import UNKNOWN_TIME, Edge, Evidence, External, ObservedVerdict, Party, Protocol, Signal, party_key
 from netpol_gen.smallest import smallest
@@ -87,9 +100,7 @@ def fold(resolved: Resolved, table: pa.Table) -> Folded:
 
 def _ranks(parties: Sequence[Party], lines: Lines) -> np.ndarray:
     """By code the place of a party in the order of all that take part; equal parties have one."""
-    there = np.zeros(len(parties), dtype=bool)
-    there[lines.src] = there[lines.dst] = True
-    used = np.flatnonzero(there).tolist()
+    used = occurring(np.concatenate([lines.src, lines.dst]), len(parties)).tolist()
     order = sorted({party_key(parties[code]) for code in used})
     place = {key: i for i, key in enumerate(order)}
     out = np.zeros(len(parties), dtype=np.int64)
@@ -183,14 +194,19 @@ class _Parts:
 
     def _dialled(self) -> list[tuple[str, ...]]:
         """How clients addressed the server, where that is not its own address and port."""
-        row, port = self._row, self._column("dst_port")
+        # What was dialled is the server's end of the row: its first one where the row was turned round.
+        row, turned = self._row, self._lines.flipped
+        port = np.where(turned, self._column("src_port"), self._column("dst_port"))
         behind = self._table.column("backend_ip")
+        hidden = known(behind)[row] & ~turned
         # Mostly none: addresses are told apart only where another port or a backend was seen.
-        maybe = np.flatnonzero(((port != self._lines.dst_port) | known(behind)[row]) & (port != 0))
+        maybe = np.flatnonzero(((port != self._lines.dst_port) | hidden) & (port != 0))
         moved = port[maybe] != self._lines.dst_port[maybe]
-        both = texts(chosen(self._table.column("dst_ip"), row[maybe]), chosen(behind, row[maybe]))
-        said, (ip, backend) = both.there().reshape(2, -1), both.codes.reshape(2, -1)
-        some = np.flatnonzero(said[0] & (moved | (said[1] & (backend != ip))))
+        ends = (self._table.column("src_ip"), self._table.column("dst_ip"), behind)
+        both = texts(*(chosen(column, row[maybe]) for column in ends))
+        said, codes = both.there().reshape(3, -1), both.codes.reshape(3, -1)
+        ip, there = (np.where(turned[maybe], of[0], of[1]) for of in (codes, said))
+        some = np.flatnonzero(there & (moved | (hidden[maybe] & said[2] & (codes[2] != ip))))
         at, ip, port = maybe[some], ip[some], port[maybe[some]]
         example, form = numbered(ip, port)
         forms = [
@@ -198,7 +214,7 @@ class _Parts:
             for code, number in zip(ip[example].tolist(), port[example].tolist(), strict=True)
         ]
         service = texts(self._table.column("dst_service"))
-        named = np.flatnonzero(service.there()[row])
+        named = np.flatnonzero(service.there()[row] & ~turned)
         group = np.concatenate([self._group[at], self._group[named]])
         codes = np.concatenate([form, service.codes[row][named] + len(forms)])
         return gathered(group, codes, [*forms, *service.values], self._count, _MAX_LISTED)

@@ -63,7 +63,7 @@ def _evidence(edge: Edge, group: Sequence[tuple[int, Row, Any]]) -> Evidence:
         tuple(sorted({name for _, row, line in group for name in _names(edge, row, bool(line.flipped[0]))})),
         tuple(sorted({row["source"] for row in rows if row["source"]})),
         tuple(sorted({row["sample"] for row in rows if row["sample"]})[:3]),
-        tuple(sorted({form for row in rows for form in _dialled(edge, row)})),
+        tuple(sorted({form for _, row, line in group for form in _dialled(edge, row, bool(line.flipped[0]))})),
     )
 
 
@@ -88,9 +88,12 @@ def _names(edge: Edge, row: Row, flipped: bool) -> Sequence[str]:
     return (row[f"{end}_names"] or ()) if end else ()
 
 
-def _dialled(edge: Edge, row: Row) -> Iterator[str]:
+def _dialled(edge: Edge, row: Row, flipped: bool) -> Iterator[str]:
+    """Backend and Service are those of what the row has second: the client, where it has the server first."""
     ip, port, backend = row["dst_ip"], row["dst_port"], row["backend_ip"]
-    if row["dst_service"]:
+    if flipped:
+        ip, port, backend = row["src_ip"], row["src_port"], None
+    elif row["dst_service"]:
         yield row["dst_service"]
     if ip and port and (port != edge.port or (backend and backend != ip)):
         yield f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"

@@ -55,6 +55,14 @@ class TestIdentity:
         assert accepted(edges) == [WEB_API]
         assert next(iter(edges.accepted.values())).vips == ("10.96.0.20:80",)
 
+    def test_a_row_that_has_the_server_first_says_the_same_of_how_it_was_dialled(self):
+        turned = found(row(API, WEB, 40000, src_port=8080, direction=None, dst_service="shop/web"))
+        assert accepted(turned) == [WEB_API]
+        assert next(iter(turned.accepted.values())).vips == ()
+        answered = found(row("10.96.0.20", WEB, 40000, src_port=80, direction=None))
+        assert accepted(answered) == [WEB_API]
+        assert next(iter(answered.accepted.values())).vips == ("10.96.0.20:80",)
+
     def test_a_backend_that_the_source_shows_wins_over_the_vip(self):
         edges = found(row(WEB, "10.96.0.20", 80, backend_ip=API, backend_port=8080))
         assert accepted(edges) == [WEB_API]
