@@ -66,8 +66,9 @@ class Edges:
         out: dict[Edge, Evidence] = {}
         for seen in self.observations:
             if seen.reason is None:
-                old = out.get(seen.edge)
-                out[seen.edge] = seen.evidence if old is None else join(old, seen.evidence)
+                old = out.setdefault(seen.edge, seen.evidence)
+                if old is not seen.evidence:
+                    out[seen.edge] = join(old, seen.evidence)
         return out
 
     @property
@@ -135,7 +136,7 @@ def find_edges(flows: Flows, inventory: Inventory, config: Config | None = None)
     config = config or Config()
     keep_freed()
     resolved = resolve(flows, inventory, config)
-    folded = fold(resolved, flows.table)
+    folded = fold(resolved, flows.columns)
     reasons = judge_groups(folded.groups, folded.edge_of, resolved.inventory, config)
     ledger = Ledger()
     ledger.merge(flows.ledger)

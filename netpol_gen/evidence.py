@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from netpol_gen.codes import (
+    Columns,
     chosen,
     coded,
     distinct,
@@ -22,7 +23,7 @@ from netpol_gen.codes import (
     numbers,
     occurring,
     plain,
-    spans,
+    sets,
     texts,
 )
 from netpol_gen.direction import evidence_at
@@ -66,15 +67,15 @@ class Folded:
     group_of_line: np.ndarray
 
 
-def fold(resolved: Resolved, table: pa.Table) -> Folded:
+def fold(resolved: Resolved, columns: Columns) -> Folded:
     """Group the lines that have no reason to be set aside."""
     group_of_line = np.full(len(resolved.lines), -1, dtype=np.int64)
     good = np.flatnonzero(resolved.lines.reason < 0)
     if not len(good):
         return Folded((), [], group_of_line)
-    lines = resolved.lines.take(good)
+    lines = resolved.lines.take(good) if len(good) < len(resolved.lines) else resolved.lines
     rank = _ranks(resolved.parties, lines)
-    verdict = texts(table.column("observed_verdict")).mapped(_VERDICT, _VERDICT[ObservedVerdict.UNKNOWN])[lines.row]
+    verdict = columns.texts("observed_verdict").mapped(_VERDICT, _VERDICT[ObservedVerdict.UNKNOWN])[lines.row]
     protocol = np.argsort(np.argsort([str(p) for p in _PROTOCOLS]))[lines.protocol]
     keys = (rank[lines.src], rank[lines.dst], protocol, lines.dst_port, verdict)
     example, group = numbered(*keys)
@@ -83,10 +84,10 @@ def fold(resolved: Resolved, table: pa.Table) -> Folded:
     clients = distinct(group * ends + lines.src_end) // ends
     counts = np.bincount(clients, minlength=len(example))
     parties = resolved.parties
-    columns = (lines.src, lines.dst, lines.protocol, lines.dst_port, verdict)
+    said = (lines.src, lines.dst, lines.protocol, lines.dst_port, verdict)
     found = zip(
-        *(column[example].tolist() for column in columns),
-        _Parts(lines, group, example, table).evidence(parties),
+        *(column[example].tolist() for column in said),
+        _Parts(lines, group, example, columns).evidence(parties),
         counts.tolist(),
         strict=True,
     )
@@ -111,8 +112,9 @@ def _ranks(parties: Sequence[Party], lines: Lines) -> np.ndarray:
 class _Parts:
     """The columns that an `Evidence` is made of, reduced by group. `example` is a line of each group."""
 
-    def __init__(self, lines: Lines, group: np.ndarray, example: np.ndarray, table: pa.Table) -> None:
-        self._lines, self._group, self._example, self._table = lines, group, example, table
+    def __init__(self, lines: Lines, group: np.ndarray, example: np.ndarray, columns: Columns) -> None:
+        self._lines, self._group, self._example = lines, group, example
+        self._columns, self._table = columns, columns.table
         self._row, self._count = lines.row, len(example)
 
     def _column(self, name: str) -> np.ndarray:
@@ -152,14 +154,8 @@ class _Parts:
         hours = np.concatenate([np.empty(0, np.int64), *map(plain, column.items)])[at]
         timed = hours < UNKNOWN_TIME // _HOUR
         group, hours = self._group[owner[timed]], hours[timed]
-        example, _ = numbered(group, hours)
-        values = hours[example].tolist()
-        out: list[tuple[int, ...]] = [()] * self._count
-        same: dict[tuple[int, ...], tuple[int, ...]] = {}
-        for number, start, end in spans(group[example]):
-            found = tuple(values[start:end])
-            out[number] = same.setdefault(found, found)
-        return out
+        first, last = (int(hours.min()), int(hours.max())) if len(hours) else (0, -1)
+        return sets(group, hours - first, self._count, [*range(first, last + 1)])
 
     def _names(self, parties: Sequence[Party]) -> list[tuple[str, ...]]:
         """DNS names of the external end, which flipping may have moved to the other side of the row."""
@@ -188,7 +184,9 @@ class _Parts:
         return gathered(group, found.codes[at], found.values, self._count, limit)
 
     def _sources(self) -> list[tuple[str, ...]]:
-        found = texts(self._table.column("source"))
+        found = self._columns.texts("source")
+        if len(found.values) == 1 and found.there().all():
+            return [tuple(found.values)] * self._count
         codes, said = found.codes[self._row], np.flatnonzero(found.there()[self._row])
         return gathered(self._group[said], codes[said], found.values, self._count, _MAX_LISTED)
 
@@ -213,7 +211,7 @@ class _Parts:
             f"[{address}]:{number}" if ":" in (address := both.values[code]) else f"{address}:{number}"
             for code, number in zip(ip[example].tolist(), port[example].tolist(), strict=True)
         ]
-        service = texts(self._table.column("dst_service"))
+        service = self._columns.texts("dst_service")
         named = np.flatnonzero(service.there()[row] & ~turned)
         group = np.concatenate([self._group[at], self._group[named]])
         codes = np.concatenate([form, service.codes[row][named] + len(forms)])

@@ -49,6 +49,8 @@ from netpol_gen.errors import InvariantError
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from netpol_gen.codes import Columns
+
 _END_COLUMNS = ("namespace", "pod", "labels", "workload", "entities", "identity", "names", "uid")
 
 
@@ -269,3 +271,13 @@ class Flows:
     """Records by source name."""
     notes: tuple[str, ...] = ()
     """Sentences for the user about what this input cannot tell, sorted."""
+    told: Columns | None = field(default=None, compare=False, repr=False)
+    """`table` with what its reader had as numbers, which spares finding out which texts are equal."""
+
+    @property
+    def columns(self) -> Columns:
+        """`table`, for those who work on numbers."""
+        from netpol_gen.codes import Columns  # noqa: PLC0415 - numpy, which `--help` must not pay
+
+        # A copy with another table may still have what was told of this one.
+        return self.told if self.told is not None and self.told.table is self.table else Columns(self.table, {})

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from netpol_gen import behind
-from netpol_gen.codes import known, lists, numbered, numbers, texts, within
+from netpol_gen.codes import Columns, known, lists, numbered, numbers, texts, within
 from netpol_gen.config import Config
 from netpol_gen.direction import EPHEMERAL_FROM, RANK, UNDECIDED, evidence_at, orient, port_key
 from netpol_gen.flowtable import Flows, Reason
@@ -46,7 +46,7 @@ class Resolved:
 def resolve(flows: Flows, inventory: Inventory, config: Config) -> Resolved:
     """Resolve every row of `flows` against `inventory` and what the flows themselves tell."""
     table = flows.table
-    ends, codes = _distinct_ends(table)
+    ends, codes = _distinct_ends(flows.columns)
     # Many ends differ in nothing but their address, and of that only a look-up by time can tell.
     memo: dict[End, Facts] = {}
     said = [memo[end[1:]] if end[1:] in memo else memo.setdefault(end[1:], facts(*end[1:])) for end in ends]
@@ -60,13 +60,13 @@ def resolve(flows: Flows, inventory: Inventory, config: Config) -> Resolved:
     pods = np.array([book.pod_index(p) for p in named], dtype=np.int64)
     first, last = (numbers(table.column(name)) for name in ("first_seen", "last_seen"))
     times = Times(first, last, int(config.guard_seconds * 1e9))
-    lines = _lines(table, ends, codes, static, pods, times, book)
+    lines = _lines(flows.columns, ends, codes, static, pods, times, book)
     _apply_backend(lines, table, times, book)
-    return _finish(lines, table, [end[0] for end in ends], times, book)
+    return _finish(lines, flows.columns, [end[0] for end in ends], times, book)
 
 
 def _lines(
-    table: pa.Table,
+    columns: Columns,
     ends: Sequence[End],
     codes: Mapping[str, np.ndarray],
     static: np.ndarray,
@@ -75,7 +75,7 @@ def _lines(
     book: Book,
 ) -> Lines:
     """A line per row, between the parties that held its addresses, as the source has it."""
-    addresses = [end[0] for end in ends]
+    table, addresses = columns.table, [end[0] for end in ends]
     outside = np.array(["world" in end[_OUTSIDE] for end in ends], dtype=bool)
     parties, held = {}, {}
     for side, which in codes.items():
@@ -92,7 +92,7 @@ def _lines(
         src_port=numbers(table.column("src_port"), -1),
         dst_port=numbers(table.column("dst_port"), -1),
         # What no policy can name has a code of its own, which `_finish` sets aside.
-        protocol=texts(table.column("protocol")).mapped(_PROTOCOL_CODES, len(PROTOCOLS)),
+        protocol=columns.texts("protocol").mapped(_PROTOCOL_CODES, len(PROTOCOLS)),
         evidence=np.full(table.num_rows, UNDECIDED),
         flipped=np.zeros(table.num_rows, dtype=bool),
         reason=np.full(table.num_rows, -1),
@@ -106,18 +106,19 @@ def _named_pod(fact: Facts, roster: Roster) -> Pod:
     return roster.pod(fact) or roster.add_unnamed(fact)
 
 
-def _distinct_ends(table: pa.Table) -> tuple[list[End], dict[str, np.ndarray]]:
+def _distinct_ends(columns: Columns) -> tuple[list[End], dict[str, np.ndarray]]:
     """Every distinct end in order, and for each row the index of its source and destination."""
-    columns = [texts(table.column(f"src_{c}"), table.column(f"dst_{c}")) for c in END]
-    example, number = numbered(*(column.codes for column in columns))
+    parts = [columns.texts(f"src_{c}", f"dst_{c}") for c in END]
+    example, number = numbered(*(part.codes for part in parts))
     # Null and empty are one.
-    said = [[*column.values, ""] for column in columns]
-    cells = zip(*(column.codes[example].tolist() for column in columns), strict=True)
+    said = [[*part.values, ""] for part in parts]
+    cells = zip(*(part.codes[example].tolist() for part in parts), strict=True)
     made = [tuple(values[code] for values, code in zip(said, codes, strict=True)) for codes in cells]
     ends = sorted(set(made))
     place = {end: i for i, end in enumerate(ends)}
     code = np.array([place[end] for end in made], dtype=np.int64)[number]
-    return ends, {"src": code[: table.num_rows], "dst": code[table.num_rows :]}
+    rows = columns.table.num_rows
+    return ends, {"src": code[:rows], "dst": code[rows:]}
 
 
 def _observed_namespaces(said: Sequence[Facts]) -> tuple[Namespace, ...]:
@@ -142,9 +143,10 @@ def _apply_backend(lines: Lines, table: pa.Table, times: Times, book: Book) -> N
         lines.dst_port[seen] = np.where(ports > 0, ports, lines.dst_port[seen])
 
 
-def _finish(lines: Lines, table: pa.Table, addresses: Sequence[str], times: Times, book: Book) -> Resolved:
+def _finish(lines: Lines, columns: Columns, addresses: Sequence[str], times: Times, book: Book) -> Resolved:
     """Orient, look behind VIPs, and give each line its port, its evidence or its reason."""
-    said = texts(table.column("direction")).mapped(RANK, UNDECIDED)
+    table = columns.table
+    said = columns.texts("direction").mapped(RANK, UNDECIDED)
     oriented = orient(lines, said, book.listening)
     lines.flip(oriented.flip)
     lines.evidence = oriented.rank

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from netpol_gen.codes import Texts, ordering, quick
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
 _LIMIT = 1 << 31
 """Offsets of Arrow's `string` are 32 bits."""
-_WIDE = 1 << 62
 
 
 def column(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
@@ -60,26 +61,39 @@ def chosen(texts: Sequence[str | None], codes: np.ndarray) -> pa.Array:
     return column(texts, pa.string()).take(array(codes, pa.int32()))
 
 
+def written(said: Texts) -> pa.Array:
+    """Texts that are numbers, as a column."""
+    import pyarrow as pa  # noqa: PLC0415
+
+    low, high = (int(said.codes.min()), int(said.codes.max())) if len(said.codes) else (-1, -1)
+    if high < 0:
+        return pa.nulls(len(said.codes), pa.string())
+    if low == high:
+        return pa.repeat(column(said.values[low : low + 1], pa.string())[0], len(said.codes))
+    # Null stands behind the texts, where the number -1 leads to.
+    return chosen([*said.values, None], said.codes if low >= 0 else said.codes % (len(said.values) + 1))
+
+
 def sequence(*keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The order of rows by integers, the first most significant, and whether each row is the same as the one before.
 
     Several of small range are one number, so that there are fewer to sort by.
     """
     packed: list[np.ndarray] = []
-    size = _WIDE
+    size = wide = quick(len(keys[0]))
     for key in keys:
         low, high = (int(key.min()), int(key.max())) if len(key) else (0, 0)
         span = high - low + 1
-        values = key - low if span < _WIDE else key
-        if size * span < _WIDE:
+        values = key - low if span < wide else key
+        if size * span < wide:
             packed[-1] = packed[-1] * span + values
             size *= span
         else:
             packed.append(values)
-            size = min(span, _WIDE)
+            size = min(span, wide)
     # Nearly all rows differ in the first number, and a sort by one is several times as fast as one by several.
-    order = np.argsort(packed[0])
-    same = _repeated(packed[0][order])
+    order, ascending = ordering(packed[0])
+    same = _repeated(ascending)
     if same.any():
         alike = np.flatnonzero(same | np.append(same[1:], False))
         rows = np.sort(order[alike])

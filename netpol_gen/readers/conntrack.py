@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from netpol_gen.codes import numbers
+from netpol_gen.codes import Columns, numbers
 from netpol_gen.flowtable import Flows, Reason
 from netpol_gen.readers import conntrack_xml
 from netpol_gen.readers.conntrack_addresses import Addresses
@@ -88,7 +88,7 @@ def read(items: Sequence[Input], options: Options, *, snapshot: int | None = Non
         reader.file(item, number)
     table = conntrack_table.build(reader.folder.finish(), reader.addresses, names)
     untimed = bool((numbers(table.column("first_seen")) == UNKNOWN_TIME).any())
-    return finish(table, reader.account, SOURCE, names, (_UNTIMED,) if untimed else ())
+    return finish(Columns(table, {}), reader.account, SOURCE, names, (_UNTIMED,) if untimed else ())
 
 
 class _Reader:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from netpol_gen.codes import Texts, known, numbers, picked, plain, texts
+from netpol_gen.codes import Columns, Texts, known, numbers, picked, plain, texts
 from netpol_gen.errors import InvariantError, printable
 from netpol_gen.flowtable import Flows, Ledger, Reason, schema
 from netpol_gen.memory import keep_freed
-from netpol_gen.readers.columns import array, chosen, column, sequence
+from netpol_gen.readers.columns import array, chosen, column, sequence, written
 from netpol_gen.readers.rows import MAX_PLACES
 from netpol_gen.readers.vpc import NS, PLACE_BITS, REASONS, VERDICTS
 
@@ -95,7 +95,7 @@ class Source:
 
 def gather(
     batches: Iterable[pa.RecordBatch], source: Source, names: Sequence[str], account: Account, explain: Explain
-) -> pa.Table:
+) -> Columns:
     """Rows of the flow table, sorted; what is none goes to `account`."""
     import pyarrow as pa  # noqa: PLC0415 - half a second that `--help` must not pay
 
@@ -107,7 +107,7 @@ def gather(
             batch = _taken(batch, np.flatnonzero(rows))  # noqa: PLW2901 - what is left of it
         kept.append(batch)
     if not kept:
-        return schema().empty_table()
+        return Columns(schema().empty_table(), {})
     keep_freed()
     found = pa.Table.from_batches(kept)
     ends, found = _addresses(found, account)
@@ -200,7 +200,7 @@ def _addresses(found: pa.Table, account: Account) -> tuple[list[End], pa.Table]:
     return ends, found
 
 
-def _columns(found: pa.Table, ends: Sequence[End], source: Source, names: Sequence[str]) -> pa.Table:
+def _columns(found: pa.Table, ends: Sequence[End], source: Source, names: Sequence[str]) -> Columns:
     """The flow table. Its order is found first, so that columns are made in it."""
     import pyarrow as pa  # noqa: PLC0415
 
@@ -208,10 +208,12 @@ def _columns(found: pa.Table, ends: Sequence[End], source: Source, names: Sequen
     with ThreadPoolExecutor(1) as pool:
         # A third of the work, all of it Arrow's: meanwhile the interpreter makes the other columns.
         sampled = pool.submit(samples, numbers(found.column("place"))[at], names)
-        columns = _told(found, ends, source, at)
+        columns, told = _told(found, ends, source, at)
         columns["sample"] = sampled.result()
-    # Sorted before the columns that no source of this kind has are added: most of them are.
-    made = ordered(pa.table(columns)) if same.any() else pa.table(columns)
+    made = pa.table(columns)
+    if same.any():
+        # Sorted before the columns that no source of this kind has are added: most of them are.
+        made, told = ordered(made), {}
     whole = [
         made.column(each.name)
         if each.name in columns
@@ -220,36 +222,44 @@ def _columns(found: pa.Table, ends: Sequence[End], source: Source, names: Sequen
         else pa.nulls(len(at), each.type)
         for each in schema()
     ]
-    return pa.Table.from_arrays(whole, schema=schema())
+    return Columns(pa.Table.from_arrays(whole, schema=schema()), told)
 
 
-def _told(found: pa.Table, ends: Sequence[End], source: Source, at: np.ndarray) -> dict[str, pa.Array]:
-    """The columns that a source of this kind has, but for the samples, in an order of rows."""
+def _told(
+    found: pa.Table, ends: Sequence[End], source: Source, at: np.ndarray
+) -> tuple[dict[str, pa.Array], dict[str, Texts]]:
+    """The columns that a source of this kind has, but for the samples, in an order of rows; the texts as numbers, too.
+
+    What one end's names are made of is not among those: few sources have them.
+    """
     import pyarrow as pa  # noqa: PLC0415
 
     mark = numbers(found.column("y"))[at]
     decided, verdict = mark >> 60 & 1, mark >> 40 & 3
     when, short = pa.timestamp("ns", tz="UTC"), pa.int32()
+    told = {
+        "protocol": _named(_PROTOCOLS, mark >> 32 & 0xFF),
+        "observed_verdict": _named(dict(enumerate(VERDICTS)), verdict),
+        "drop_reason": _named({1: source.drop_reason}, verdict),
+        "direction": _named({1: source.evidence}, decided),
+        "source": _named({0: source.name}, np.zeros_like(mark)),
+        **{f"{name}_ip": Texts(end.codes[at], end.texts) for name, end in zip(("src", "dst"), ends, strict=True)},
+    }
     columns: dict[str, pa.Array] = {
         "first_seen": array(numbers(found.column("first"))[at], when),
         "last_seen": array(numbers(found.column("last"))[at], when),
         "hours": lists(np.arange(len(at) + 1), array(numbers(found.column("h"))[at], short)),
         "src_port": array(numbers(found.column("sport"))[at], short, decided == 1),
         "dst_port": array(mark & 0xFFFF, short),
-        "protocol": _named(_PROTOCOLS, mark >> 32 & 0xFF),
-        "observed_verdict": _named(dict(enumerate(VERDICTS)), verdict),
-        "drop_reason": _named({1: source.drop_reason}, verdict),
-        "direction": _named({1: source.evidence}, decided),
         "signals": array(numbers(found.column("signals"))[at], short),
-        "source": chosen([source.name], np.zeros(len(at), dtype=np.int32)),
+        **{name: written(said) for name, said in told.items()},
     }
     for name in ("flows", "records", "replies", "bytes", "packets"):
         counted = found.column(name)
         columns[name] = array(numbers(counted)[at], pa.int64(), ~known(counted)[at])
-    for name, end in zip(("src", "dst"), ends, strict=True):
-        columns[f"{name}_ip"] = chosen(end.texts, end.codes[at])
+    for name in ("src", "dst"):
         columns |= _who(name, texts(found.column(f"who_{name}")), at) if f"who_{name}" in found.column_names else {}
-    return columns
+    return columns, told
 
 
 def _sequence(found: pa.Table, ends: Sequence[End]) -> tuple[np.ndarray, np.ndarray]:
@@ -279,11 +289,11 @@ def _in_order(names: Mapping[int, str]) -> np.ndarray:
     return out
 
 
-def _named(names: Mapping[int, str], codes: np.ndarray) -> pa.Array:
+def _named(names: Mapping[int, str], codes: np.ndarray) -> Texts:
     """Texts by number; null for numbers that are not in `names`."""
-    rank = np.zeros(256, dtype=np.int32)
-    rank[list(names)] = np.arange(1, len(names) + 1)
-    return chosen([None, *names.values()], rank[codes])
+    rank = np.full(256, -1, dtype=np.int64)
+    rank[list(names)] = np.arange(len(names))
+    return Texts(rank[codes], list(names.values()))
 
 
 def lists(ends: np.ndarray, items: pa.Array) -> pa.Array:
@@ -344,17 +354,18 @@ def _ranks(said: Texts) -> np.ndarray:
     return said.mapped(place, len(place))
 
 
-def finish(table: pa.Table, account: Account, source: Source, names: Sequence[str], notes: Sequence[str]) -> Flows:
+def finish(found: Columns, account: Account, source: Source, names: Sequence[str], notes: Sequence[str]) -> Flows:
     """The value that readers return.
 
     Raises:
         InvariantError: a record was read and is neither in a row nor set aside.
 
     """
+    table = found.table
     records = int(numbers(table.column("records")).sum())
     if records + sum(account.set_aside.values()) != account.read:
         raise InvariantError(f"{account.read} records read, but {records} in rows and {account.set_aside} set aside")
-    return Flows(table, account.ledger(names), {source.name: account.read}, tuple(notes))
+    return Flows(table, account.ledger(names), {source.name: account.read}, tuple(notes), found)
 
 
 def together(tables: Sequence[Flows]) -> Flows:

@@ -7,10 +7,27 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from netpol_gen.codes import distinct, gathered, known, lists, numbered, numbers, picked, ranked, texts, within
+from netpol_gen import codes
+from netpol_gen.codes import (
+    Columns,
+    Texts,
+    distinct,
+    gathered,
+    known,
+    lists,
+    numbered,
+    numbers,
+    ordering,
+    picked,
+    ranked,
+    sets,
+    texts,
+    within,
+)
 from netpol_gen.config import Config
 from netpol_gen.edges import find_edges
 from netpol_gen.evidence import fold
@@ -41,10 +58,50 @@ def test_combinations_of_many_values_do_not_overflow():
     assert example.tolist() == number.tolist() == list(range(70_000))
 
 
-@given(st.lists(SMALL), st.lists(SMALL))
-def test_within_is_membership(values, others):
-    found = within(np.array(values, dtype=np.int64), np.unique(np.array(others, dtype=np.int64)))
+@pytest.mark.parametrize("slots", [codes._MOST_SLOTS, 1])
+@given(values=st.lists(st.one_of(SMALL, WIDE)), others=st.lists(st.one_of(SMALL, WIDE)), data=st.data())
+def test_within_is_membership(slots, values, others, data):
+    values += data.draw(st.lists(st.sampled_from(others))) if others else []
+    ascending = np.unique(np.array(others, dtype=np.int64))
+    # With two slots nearly all of them are shared.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(codes, "_MOST_SLOTS", slots)
+        found = within(np.array(values, dtype=np.int64), ascending)
     assert found.tolist() == [value in others for value in values]
+
+
+@given(
+    st.lists(st.integers(-(2**63), 2**63 - 1) | SMALL, max_size=30),
+    st.sampled_from([np.int64, np.int32, np.int8, bool, np.uint64]),
+)
+def test_the_order_of_numbers_of_any_kind(values, kind):
+    given_ = np.array(values, dtype=np.int64).astype(kind)
+    order, ascending = ordering(given_)
+    assert sorted(order.tolist()) == list(range(len(values)))
+    assert ascending.tolist() == given_[order].tolist() == sorted(given_.tolist())
+    if len(values) and int(given_.max()) - int(given_.min()) < 2**50:
+        assert order.tolist() == np.argsort(given_, kind="stable").tolist()
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 80)), max_size=40), st.integers(0, 80), st.integers(1, 90))
+def test_sets_of_groups(entries, extra, limit):
+    values = [f"value {i:02}" for i in range(max([extra, *(item for _, item in entries)]) + 1)]
+    group, items = (np.array([e[i] for e in entries], dtype=np.int64) for i in (0, 1))
+    found = sets(group, items, 5, values, limit)
+    assert found == [tuple(values[i] for i in sorted({i for g, i in entries if g == n})[:limit]) for n in range(5)]
+
+
+@given(st.lists(st.sampled_from(["a", "b", None])), st.lists(st.sampled_from(["b", "c", None])))
+def test_what_a_reader_had_as_numbers_is_what_the_table_says(first, second):
+    other = (second * len(first))[: len(first)] if second else first
+    table = pa.table({"x": pa.array(first, pa.string()), "y": pa.array(other, pa.string())})
+    made = {"x": Texts(np.array(["b.a".find(v) if v else -1 for v in first], dtype=np.int64), ["b", "", "a"])}
+    said = table.column("x").to_pylist()
+    for columns in (Columns(table, {}), Columns(table, made), Columns(table, {**made, "y": made["x"]})):
+        one, both = columns.texts("x"), columns.texts("x", "y")
+        assert [one.values[c] if c >= 0 else None for c in one.codes.tolist()] == said
+        behind = said if "y" in columns.made else other
+        assert [both.values[c] if c >= 0 else None for c in both.codes.tolist()] == [*said, *behind]
 
 
 @given(values=st.lists(st.integers(0, 2**64 - 1) | st.integers(0, 3), max_size=30))
@@ -173,7 +230,7 @@ def conversations(draw: st.DrawFn) -> dict[str, Any]:
 def test_the_fold_agrees_with_rows_one_by_one(rows):
     flows, config = flows_of(*rows), Config()
     resolved = resolve(flows, CLUSTER, config)
-    folded = fold(resolved, flows.table)
+    folded = fold(resolved, flows.columns)
     found = {(group.edge, group.verdict): (group.evidence, group.clients) for group in folded.groups}
     assert found == plainfold.fold(resolved, rows)
     assert len(found) == len(folded.groups)

@@ -10,7 +10,8 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netpol_gen.readers.columns import array, chosen, sequence
+from netpol_gen.codes import Texts
+from netpol_gen.readers.columns import array, chosen, sequence, written
 from netpol_gen.readers.vpc_table import ordered
 from tests.flowrows import NOW, flows_of, row
 
@@ -80,3 +81,11 @@ def test_files_become_edges_without_pandas(tmp_path):
     command = [sys.executable, "-c", program, *map(str, sorted(tmp_path.iterdir()))]
     ran = subprocess.run(command, capture_output=True, text=True, check=True)
     assert ran.stdout.split()[-1] == "False"
+
+
+@given(st.lists(st.sampled_from([-1, 0, 1, 2])), st.booleans())
+def test_texts_from_numbers(codes, alike):
+    codes = codes[:1] * len(codes) if alike else codes
+    values = ["one", "zwei", "è"]
+    made = written(Texts(np.array(codes, dtype=np.int64), values))
+    assert made.equals(pa.array([None if c < 0 else values[c] for c in codes], pa.string()))

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,9 @@ def read(data: bytes, source: str, **options: Any) -> Flows | None:
         assert 0 <= row["replies"] <= row["records"]
         assert 0 <= row["dst_port"] <= 65535
         assert (row["src_port"] is None) == (row["direction"] is not None)
+    for name, said in flows.columns.made.items():
+        told = [said.values[code] if code >= 0 else None for code in said.codes.tolist()]
+        assert told == flows.table.column(name).to_pylist()
     return flows
 
 
@@ -186,6 +190,15 @@ def test_damaged_parquet(at, patch):
         at %= len(data)
         data[at : at + len(patch)] = patch
         read(bytes(data), "aws-vpc")
+
+
+def test_a_table_in_another_order_is_not_taken_for_what_the_reader_had_as_numbers():
+    flows = read(test_aws.text(*(test_aws.record(pkt_srcaddr=f"10.0.0.{n}") for n in (1, 2, 3))), "aws-vpc")
+    assert flows is not None
+    assert flows.columns.made
+    turned = replace(flows, table=flows.table.take([2, 0, 1]))
+    said = turned.columns.texts("src_ip")
+    assert [said.values[code] for code in said.codes.tolist()] == turned.table.column("src_ip").to_pylist()
 
 
 def test_the_engine_draws_nothing_where_people_look_on():
