@@ -14,7 +14,7 @@ from netpol_gen.errors import InputError, Place, printable
 from netpol_gen.inventory.objects import ContainerPort, Labels
 from netpol_gen.model import Protocol
 from netpol_gen.selectors import valid_label_key, valid_label_value
-from netpol_gen.sets import MAX_PORT, MIN_PORT, Address, Network
+from netpol_gen.sets import MAX_PORT, MIN_PORT, Address, Network, parse_address
 
 _DNS1123 = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 # The API server takes any name that can be part of a path; custom resources use that freedom.
@@ -154,7 +154,7 @@ class Memo:
         found = self.addresses.get(text)
         if found is None:
             try:
-                parsed = ipaddress.ip_address(text)
+                parsed = parse_address(text)
             except ValueError:
                 raise InputError(f"{printable(text)} is not an address", data.at(key)) from None
             if isinstance(parsed, ipaddress.IPv6Address):
