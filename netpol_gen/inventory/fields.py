@@ -139,7 +139,7 @@ class Memo:
     addresses: dict[str, Address] = field(default_factory=dict)
     labels: dict[Labels, Labels] = field(default_factory=dict)
     times: dict[str, int] = field(default_factory=dict)
-    ports: dict[str, tuple[ContainerPort, ...]] = field(default_factory=dict)
+    ports: dict[bytes, tuple[ContainerPort, ...]] = field(default_factory=dict)
     """By how they are written."""
 
     def address(self, data: Fields, key: str) -> Address | None:
