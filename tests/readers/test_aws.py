@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import os
+import random
 from pathlib import Path
 
 import pyarrow as pa
@@ -510,12 +511,14 @@ def test_places_are_in_their_file_where_the_engine_reads_only_some(tmp_path):
 def test_a_parquet_file_that_changed_is_told_anew(tmp_path):
     path = tmp_path / "a.parquet"
     parquet(path, [record()])
+    padding = pa.array([random.Random(1).randbytes(100_000)])
+    pq.write_table(pq.read_table(path).append_column("padding", padding), path)
     data, status = path.read_bytes(), path.stat()
     assert read_flows([path]).ledger.read == 1
-    # Other columns, in a file of the same name, number, size and time.
+    # Other columns, in a file of the same name, number, size, time and beginning.
     path.write_bytes(data.replace(b"dstaddr", b"dstaddx"))
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
-    with pytest.raises(NotAFlowLogError):
+    with pytest.raises(NotAFlowLogError, match="not a flow log that can be read"):
         read_flows([path])
     path.write_bytes(data)
     assert read_flows([path]).ledger.read == 1
