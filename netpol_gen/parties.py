@@ -16,7 +16,7 @@ from netpol_gen.inventory import Inventory
 from netpol_gen.inventory.objects import Pod
 from netpol_gen.inventory.timeline import Owner, Timeline
 from netpol_gen.model import External, ExternalKind, Party, Protocol
-from netpol_gen.sets import AddressSet
+from netpol_gen.sets import AddressSet, parse_address
 
 END = ("ip", "namespace", "pod", "labels", "workload", "entities", "uid")
 """What a flow table says of an end: the names of its columns without `src_` or `dst_`."""
@@ -118,8 +118,8 @@ class Book:
 
     def node_address(self, address: str) -> str:
         """The node's own address where the record shows another of its addresses (router, tunnel)."""
-        node = self.timeline.node_of(ipaddress.ip_address(address)) if address else None
-        if node is None or not node.addresses or ipaddress.ip_address(address) in node.addresses:
+        node = self.timeline.node_of(parse_address(address)) if address else None
+        if node is None or not node.addresses or parse_address(address) in node.addresses:
             return address
         return str(node.addresses[0])
 
@@ -145,7 +145,7 @@ class Book:
         for code in occurring(codes[there], len(self.parties)).tolist():
             party = self.parties[code]
             if isinstance(party, External) and party.kind is ExternalKind.WORLD:
-                address, ranges = ipaddress.ip_address(party.address), self.inventory.pod_ranges
+                address, ranges = parse_address(party.address), self.inventory.pod_ranges
                 if address in _PRIVATE and not (ranges.v4 if address.version == 4 else ranges.v6):
                     other[code] = self.code(External(ExternalKind.UNKNOWN, party.address))
         if not other:
@@ -187,7 +187,7 @@ class Book:
         return out, np.where(pods, owner, -1)
 
     def _address_party(self, owner: Owner, address: str) -> Party | Vip:
-        ip = ipaddress.ip_address(address)
+        ip = parse_address(address)
         if any(ip == known for known, _ in self.inventory.api_server):
             return External(ExternalKind.API_SERVER, address)
         match owner:

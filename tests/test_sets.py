@@ -16,6 +16,7 @@ from netpol_gen.sets import (
     PortSet,
     intersect_intervals,
     merge_intervals,
+    parse_address,
     subtract_intervals,
 )
 
@@ -166,3 +167,30 @@ def test_connection_sets_work_protocol_by_protocol(a, b):
         assert (a & b).ports(protocol) == a.ports(protocol) & b.ports(protocol)
         assert (a - b).ports(protocol) == a.ports(protocol) - b.ports(protocol)
         assert ConnectionSet.of(protocol, a.ports(protocol)) <= a
+
+
+SPELLINGS = (
+    "10.0.0.1",
+    "::ffff:10.0.0.1",
+    "::a00:1",
+    "::A00:1",
+    "fe80::1",
+    "fe80::1%a",
+    "fe80::1%b",
+    "10.0.0.01",
+    "",
+    "1",
+)
+
+
+@given(st.lists(st.sampled_from(SPELLINGS), max_size=12))
+def test_an_address_that_was_parsed_before_is_told_from_others(texts):
+    for text in texts:
+        try:
+            wanted = ipaddress.ip_address(text)
+        except ValueError:
+            with pytest.raises(ValueError, match=text):
+                parse_address(text)
+        else:
+            found = parse_address(text)
+            assert (found, str(found)) == (wanted, str(wanted))

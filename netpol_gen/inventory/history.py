@@ -224,7 +224,7 @@ def _merged(several: list[tuple[SeenPod, int | None]], snapshots: Snapshots) -> 
         pod = _ended_seen(pod, gone)
     elif dated:
         pod = _ended_unseen(pod, max(dated), snapshots)
-    return replace(seen, pod=pod)
+    return seen if pod is seen.pod else replace(seen, pod=pod)
 
 
 def _newest(look: tuple[SeenPod, int | None]) -> tuple[Any, ...]:

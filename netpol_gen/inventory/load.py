@@ -161,7 +161,7 @@ class _Found:
         owners = Owners.of(self.controllers.values())
         climbed = [(pod, *owners.workload_of(pod)) for pod in seen]
         controllers = controllers_of(owners)
-        pods = _with_stand_ins([replace(s.pod, workload=workload) for s, workload, _ in climbed], controllers)
+        pods = _with_stand_ins([_with_workload(s.pod, workload) for s, workload, _ in climbed], controllers)
         services, backends = self.services.values(), self._backends()
         nodes = _with_hosts(self.nodes.values(), seen)
         flags = [flag.partition("=") for s in seen for flag in s.flags]
@@ -265,6 +265,11 @@ def _cidrs(value: str) -> list[Network]:
 def _backend_key(backend: Backend) -> tuple[Any, ...]:
     b = backend
     return (b.service, b.port_name, b.protocol, b.port, b.address.version, int(b.address), b.pod, b.ready)
+
+
+def _with_workload(pod: Pod, workload: Workload) -> Pod:
+    """The pod itself where it is a workload of its own: copying takes 10 µs."""
+    return pod if workload == pod.workload else replace(pod, workload=workload)
 
 
 def _with_stand_ins(pods: Sequence[Pod], controllers: Mapping[Workload, Controller]) -> tuple[Pod, ...]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+import msgspec
+
 from netpol_gen.errors import InputError, printable
 from netpol_gen.inventory.fields import Fields, Memo
 from netpol_gen.inventory.objects import ContainerPort, Controller, Labels, Pod
@@ -137,7 +139,13 @@ def _ports(spec: Fields, memo: Memo) -> tuple[ContainerPort, ...]:
     containers = spec.data.get("containers")
     if spec.data.get("initContainers") or not isinstance(containers, list):
         return container_ports(spec)
-    written = repr([each.get("ports") if isinstance(each, dict) else each for each in containers])
+    ports = [each.get("ports") if isinstance(each, dict) else each for each in containers]
+    try:
+        # Unlike a hash it tells 1 from True and 1.0, and takes a tenth of the time of `repr`.
+        written = msgspec.msgpack.encode(ports)
+    except (OverflowError, UnicodeEncodeError):
+        # Huge numbers and halves of characters.
+        return container_ports(spec)
     found = memo.ports.get(written)
     if found is None:
         found = memo.ports[written] = container_ports(spec)

@@ -22,7 +22,7 @@ from netpol_gen.errors import InvariantError
 from netpol_gen.inventory.base import Inventory
 from netpol_gen.inventory.objects import Node, Pod, Service
 from netpol_gen.model import Diagnostic
-from netpol_gen.sets import Address, Interval
+from netpol_gen.sets import Address, Interval, parse_address
 
 Int64 = NDArray[np.int64]
 Int32 = NDArray[np.int32]
@@ -196,7 +196,7 @@ def _parse(item: Any) -> Address | None:
         return item
     try:
         text = item.decode("ascii", "replace") if isinstance(item, bytes) else str(item)
-        address = item if isinstance(item, ipaddress.IPv6Address) else ipaddress.ip_address(text)
+        address = item if isinstance(item, ipaddress.IPv6Address) else parse_address(text)
     except ValueError:
         return None
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None

@@ -116,8 +116,9 @@ def _expand(
     if metadata is not None and not isinstance(metadata, dict):
         raise InputError(f"metadata is a mapping, not {_kind_of(metadata)}", place.at("metadata"))
     kind, of_list, count = data["kind"], MappingProxyType(metadata or {}), 0
+    of_items = place.at("items").field
     for index, (line, item) in enumerate(items or ()):
-        at = Place(place.path, line, place.document, place.at(f"items[{index}]").field)
+        at = Place(place.path, line, place.document, f"{of_items}[{index}]")
         count += 1
         if not isinstance(item, dict):
             raise InputError(f"an item is a mapping, not {_kind_of(item)}", at)

@@ -34,7 +34,8 @@ _CONTROL = re.compile(rb"(?:event|id|retry):|:")
 
 def looks_like(head: bytes, name: str = "") -> bool:  # noqa: ARG001 - the signature of the table of sources
     """Whether a file with this beginning is one of Calico's flow logs."""
-    return all(key.search(head) for key in _KEYS)
+    # Looking for plain bytes takes half as long, which tells where hundreds of Parquet files are asked about.
+    return b'"reporter"' in head and all(key.search(head) for key in _KEYS)
 
 
 def splittable(head: bytes) -> bool:

@@ -141,7 +141,7 @@ def expand(paths: Sequence[str | os.PathLike[str]], stdin: BinaryIO | None = Non
             inputs.append(_open(name))
     if standard:
         stream = stdin if stdin is not None else sys.stdin.buffer
-        inputs.append(_peek(Input("-", "", source=stream)))
+        inputs.append(_peek(Input("-", "", source=stream), stream))
     return inputs
 
 
@@ -167,7 +167,9 @@ def _walk(directory: Path) -> list[str]:
     files: list[str] = []
     for where, directories, names in os.walk(directory):
         directories[:] = sorted(name for name in directories if not name.startswith("."))
-        files += [str(Path(where, name)) for name in sorted(names) if not name.startswith(".")]
+        # One path for a directory of hundreds of files. What is in `.` has a name without it.
+        folder = str(Path(where, "_")).removesuffix("_")
+        files += [folder + name for name in sorted(names) if not name.startswith(".")]
     if not files:
         raise InputError("no files in this directory", Place(str(directory)))
     return files
@@ -189,9 +191,9 @@ def _open(name: str) -> Input:
         if not stat.S_ISREG(status.st_mode):
             # A pipe (`<(…)`) gives its bytes once: keep it open, as with standard input.
             item.source = stream
-            return _peek(item)
+            return _peek(item, stream)
         item.size = status.st_size
-        _peek(item)
+        _peek(item, stream)
         item.pending = b""
     except OSError as error:
         stream.close()
@@ -203,13 +205,8 @@ def _open(name: str) -> Input:
     return item
 
 
-def _peek(item: Input) -> Input:
-    stream = item.open()
-    try:
-        item.pending = _fill(stream, HEAD)
-    finally:
-        if item.source is None:
-            stream.close()
+def _peek(item: Input, stream: BinaryIO) -> Input:
+    item.pending = _fill(stream, HEAD)
     item.compression = compression(item.pending)
     item.head = item.pending
     if item.compression:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
@@ -20,6 +20,8 @@ BLOCK = 1 << 20
 
 _NEWLINE = 0x0A
 _FOOTER = 64 * 1024
+_TRAILER = 8
+"""The length of a Parquet footer in bytes, and `PAR1`."""
 _SPACES = re.compile(rb"[ \t\f\v]+")
 _COMMENT = re.compile(rb"(?:^|[ \t])#.*", re.DOTALL)
 
@@ -99,12 +101,14 @@ def footer(head: bytes, name: str) -> bytes:
 
     `head` is its beginning, for what can be read only once.
     """
-    path = Path(name)
-    if not path.is_file():
+    if not os.path.isfile(name):  # noqa: PTH113 - asked of each of hundreds of files
         return head
-    with path.open("rb") as file:
-        file.seek(max(0, file.seek(0, io.SEEK_END) - _FOOTER))
-        end = file.read()
-    # Of a whole file it is told how long its footer is.
-    size = 8 + int.from_bytes(end[-8:-4], "little") if end.endswith(b"PAR1") else len(end)
-    return end[-size:].lower()
+    with open(name, "rb", buffering=0) as file:  # noqa: PTH123 - as above
+        length = file.seek(0, io.SEEK_END)
+        file.seek(max(0, length - _TRAILER))
+        trailer = file.read(_TRAILER)
+        # Of a whole file it is told how long its footer is.
+        whole = _TRAILER + int.from_bytes(trailer[:-4], "little") if trailer.endswith(b"PAR1") else _FOOTER
+        size = min(whole, _FOOTER)
+        file.seek(max(0, length - size))
+        return file.read(size).lower()

@@ -18,6 +18,7 @@ from netpol_gen.memory import keep_freed
 from netpol_gen.readers.columns import array, chosen, column, sequence, written
 from netpol_gen.readers.rows import MAX_PLACES
 from netpol_gen.readers.vpc import NS, PLACE_BITS, REASONS, VERDICTS
+from netpol_gen.sets import parse_address
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -159,7 +160,7 @@ def address(text: str | None) -> tuple[str, Reason | None]:
     if not text or text == "-":
         return "", Reason.NO_ENDPOINT
     try:
-        found = ipaddress.ip_address(text.partition("%")[0])
+        found = parse_address(text.partition("%")[0])
     except ValueError:
         return text, Reason.BAD_FIELD
     if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is not None:

@@ -80,6 +80,21 @@ def test_ports_that_only_look_alike_are_told_apart():
             load(pod("p", spec=specs[0]), pod("q", spec=wrong))
 
 
+@pytest.mark.parametrize("wrong", [80.0, "80", [80], 10**30, "\ud800"])
+def test_a_port_that_looks_like_one_of_another_pod_is_wrong_all_the_same(wrong):
+    ports = ([{"containerPort": 80, "hostPort": host}] for host in (80, None, wrong))
+    with pytest.raises(InputError, match=r"document 3: .*hostPort: "):
+        load(*(pod(f"p{i}", ports=each) for i, each in enumerate(ports)))
+
+
+@pytest.mark.parametrize(("one", "other"), [(1, True), (0, False)])
+def test_numbers_that_are_equal_and_of_another_type_are_told_apart(one, other):
+    good, bad = ([{"containerPort": 80, "hostPort": value}] for value in (one, other))
+    assert load(pod("p", ports=good), pod("q", ports=good)).pods[0].ports[0].host_port == one
+    with pytest.raises(InputError, match="hostPort: "):
+        load(pod("p", ports=good), pod("q", ports=bad))
+
+
 @pytest.mark.parametrize(
     ("status", "deleted", "ended"),
     [

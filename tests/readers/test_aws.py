@@ -6,6 +6,8 @@ import csv
 import gzip
 import io
 import json
+import os
+import random
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,7 +16,7 @@ import pytest
 
 from netpol_gen.errors import NotAFlowLogError, OptionError
 from netpol_gen.flowtable import Reason
-from netpol_gen.readers import read_flows
+from netpol_gen.readers import read_flows, vpc_lines
 from tests.readers.making import asides, read_bytes, signals
 
 START = 1_714_979_289
@@ -504,6 +506,41 @@ def test_places_are_in_their_file_where_the_engine_reads_only_some(tmp_path):
     flows = read_flows([tmp_path])
     places = [place.rpartition("/")[2] for place in flows.ledger.places[Reason.ICMP]]
     assert places == ["a.parquet:2", "b[1].parquet:3", "c.parquet:2"]
+
+
+def test_a_parquet_file_that_changed_is_told_anew(tmp_path):
+    path = tmp_path / "a.parquet"
+    parquet(path, [record()])
+    padding = pa.array([random.Random(1).randbytes(100_000)])
+    pq.write_table(pq.read_table(path).append_column("padding", padding), path)
+    data, status = path.read_bytes(), path.stat()
+    assert read_flows([path]).ledger.read == 1
+    # Other columns, in a file of the same name, number, size, time and beginning.
+    path.write_bytes(data.replace(b"dstaddr", b"dstaddx"))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    with pytest.raises(NotAFlowLogError, match="not a flow log that can be read"):
+        read_flows([path])
+    path.write_bytes(data)
+    assert read_flows([path]).ledger.read == 1
+
+
+def test_the_end_of_a_parquet_file_is_its_footer(tmp_path):
+    def told(data):
+        (tmp_path / "a").write_bytes(data)
+        return vpc_lines.footer(b"head", str(tmp_path / "a"))
+
+    body, names, most = b"PAR1" + b"\n" * 70_000, b"srcADDR", 64 * 1024
+    whole = body + names + len(names).to_bytes(4, "little") + b"PAR1"
+    assert told(whole) == b"srcaddr\x07\0\0\0par1"
+    assert told(whole[:-1]) == whole[:-1][-most:].lower()
+    assert told(body + b"\xff\xff\xff\x7fPAR1") == body[8 - most :] + b"\xff\xff\xff\x7fpar1"
+    assert [told(short) for short in (b"", b"PAR1", b"xPAR1", b"PAR1\0\0\0\0PAR1")] == [
+        b"",
+        b"par1",
+        b"xpar1",
+        b"\0\0\0\0par1",
+    ]
+    assert vpc_lines.footer(b"head", str(tmp_path)) == vpc_lines.footer(b"head", str(tmp_path / "b")) == b"head"
 
 
 def test_parquet_from_standard_input(tmp_path):

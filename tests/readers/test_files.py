@@ -35,6 +35,15 @@ def test_a_directory_is_walked_in_order_without_hidden_entries(tree):
     assert names([tree], tree) == ["a.jsonl", "b.jsonl", "sub/c.jsonl", "sub/deep/d.log"]
 
 
+@pytest.mark.parametrize("given", [".", "./", "sub/..", "./sub/.././"])
+def test_the_directory_that_one_is_in_is_no_part_of_names(tree, given, monkeypatch):
+    monkeypatch.chdir(tree)
+    above = "sub/../" if "sub" in given else ""
+    assert [item.name for item in expand([given])] == [
+        f"{above}{name}" for name in ("a.jsonl", "b.jsonl", "sub/c.jsonl", "sub/deep/d.log")
+    ]
+
+
 def test_globs(tree):
     assert names([f"{tree}/*.jsonl"], tree) == ["a.jsonl", "b.jsonl"]
     assert names([f"{tree}/**/*.jsonl"], tree) == ["a.jsonl", "b.jsonl", "sub/c.jsonl"]
