@@ -243,7 +243,7 @@ def _told(
         "observed_verdict": _named(dict(enumerate(VERDICTS)), verdict),
         "drop_reason": _named({1: source.drop_reason}, verdict),
         "direction": _named({1: source.evidence}, decided),
-        "source": _named({0: source.name}, np.zeros_like(mark)),
+        "source": Texts(np.broadcast_to(np.int64(0), mark.shape), [source.name]),
         **{f"{name}_ip": Texts(end.codes[at], end.texts) for name, end in zip(("src", "dst"), ends, strict=True)},
     }
     columns: dict[str, pa.Array] = {
@@ -294,6 +294,9 @@ def _named(names: Mapping[int, str], codes: np.ndarray) -> Texts:
     """Texts by number; null for numbers that are not in `names`."""
     rank = np.full(256, -1, dtype=np.int64)
     rank[list(names)] = np.arange(len(names))
+    if len(codes) and codes.min() == codes.max():
+        # As often: one number stands for all rows.
+        return Texts(np.broadcast_to(rank[codes[0]], codes.shape), list(names.values()))
     return Texts(rank[codes], list(names.values()))
 
 

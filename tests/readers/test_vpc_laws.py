@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from netpol_gen.errors import InputError
 from netpol_gen.flowtable import Flows
 from netpol_gen.readers import read_flows
+from netpol_gen.readers.vpc import Engine
 from tests.readers import test_aws, test_azure, test_gcp
 
 LAWS = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -199,6 +201,21 @@ def test_a_table_in_another_order_is_not_taken_for_what_the_reader_had_as_number
     turned = replace(flows, table=flows.table.take([2, 0, 1]))
     said = turned.columns.texts("src_ip")
     assert [said.values[code] for code in said.codes.tolist()] == turned.table.column("src_ip").to_pylist()
+
+
+def test_an_engine_leaves_nothing_behind(monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with Engine() as engine:
+        batches = list(engine.query("SELECT range AS number FROM range(100000)"))
+        assert list(tmp_path.iterdir())
+    assert not list(tmp_path.iterdir())
+    assert sum(sum(batch.column("number").to_pylist()) for batch in batches) == 99_999 * 50_000
+    # It is gone, too, where nobody asked it anything, and where it could not be opened.
+    with pytest.raises(InputError, match="before the first query"), Engine():
+        raise InputError("before the first query")
+    with pytest.raises(duckdb.Error, match="Memory"), Engine(memory="much") as engine:
+        list(engine.query("SELECT 1"))
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_engine_draws_nothing_where_people_look_on():
