@@ -22,7 +22,7 @@ from netpol_gen.errors import InputError, Place
 from netpol_gen.flowio import LEDGER_KEY, load_ledger
 from netpol_gen.flowtable import Flows, Ledger, Reason, schema
 from netpol_gen.readers.canonical_check import REQUIRED, Columns, known, to_table
-from netpol_gen.readers.files import Input, Stream
+from netpol_gen.readers.files import PARQUET, Input, Stream
 from netpol_gen.readers.rows import Window
 from netpol_gen.readers.vpc import Options
 from netpol_gen.readers.vpc_lines import footer
@@ -32,12 +32,11 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 NAME = "flows"
-_PARQUET = b"PAR1"
 
 
 def looks_like(head: bytes, name: str = "") -> bool:
     """Whether a file with this beginning is a flow table."""
-    if head.startswith(_PARQUET):
+    if head.startswith(PARQUET):
         return b"first_seen" in footer(head, name) and set(REQUIRED) <= set(_parquet_names(head, name))
     text = head.removeprefix(b"\xef\xbb\xbf")
     first = text.lstrip().split(b"\n", 1)[0]
@@ -122,7 +121,7 @@ def _file(item: Input) -> tuple[Columns, bytes | None]:
     if stream.damage:
         raise InputError(stream.damage, Place(item.name))
     data = data.removeprefix(b"\xef\xbb\xbf")
-    if data.startswith(_PARQUET):
+    if data.startswith(PARQUET):
         return _parquet(item.name, data)
     if data.lstrip()[:1] in {b"{", b""}:
         return _jsonl(item.name, data), None

@@ -30,9 +30,12 @@ BLOCK = 64 * 1024
 MAX_LINE = 16 * 1024 * 1024
 """No flow record is longer; what is longer is read over in bounded memory."""
 HEAD = 64 * 1024
+PARQUET = b"PAR1"
+"""How such a file begins and ends."""
 MIN_PART = 32 * 1024 * 1024
 """A share smaller than this is not worth a process."""
 
+_LOOK = 4 * 1024
 _FEED = 8 * 1024
 """Compressed bytes at a time: about a block, and little memory even where they stand for a thousand times as many."""
 _UTF8_BOM = b"\xef\xbb\xbf"
@@ -206,7 +209,10 @@ def _open(name: str) -> Input:
 
 
 def _peek(item: Input, stream: BinaryIO) -> Input:
-    item.pending = _fill(stream, HEAD)
+    item.pending = _fill(stream, _LOOK)
+    # What a Parquet file holds is told at its end, and of hundreds of them heads take time.
+    if item.source is not None or not item.pending.startswith(PARQUET):
+        item.pending += _fill(stream, HEAD - len(item.pending))
     item.compression = compression(item.pending)
     item.head = item.pending
     if item.compression:
