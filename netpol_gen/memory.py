@@ -21,6 +21,11 @@ def no_collection() -> Iterator[None]:
         yield
     finally:
         if enabled:
+            # What was made here stays for longer. Frozen and released it is old without having been looked through,
+            # which would come next otherwise. What others froze has to stay so.
+            if not gc.get_freeze_count():
+                gc.freeze()
+                gc.unfreeze()
             gc.enable()
 
 

@@ -22,6 +22,7 @@ from netpol_gen.readers.rows import Window
 __all__ = ["read_flows"]
 
 
+@no_collection()
 def read_flows(
     paths: Sequence[str | os.PathLike[str]],
     *,
@@ -58,8 +59,7 @@ def read_flows(
     jobs, count = work.plan(by_rows, processes)
     partials = work.run(jobs, count, window)
     shares = {job.share: table.Share(job.item.name, job.source) for job in jobs}
-    with no_collection():
-        tables = [table.build([shares[number] for number in sorted(shares)], partials)] if by_rows or not found else []
+    tables = [table.build([shares[number] for number in sorted(shares)], partials)] if by_rows or not found else []
     options = vpc.Options(window, aws_format, processes or 0)
     tables += [
         kind.table([item for item, its in found if its is kind], options)

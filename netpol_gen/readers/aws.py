@@ -25,7 +25,7 @@ from netpol_gen.readers import aws_fields, aws_sql, vpc, vpc_json, vpc_lines, vp
 from netpol_gen.readers.aws_fields import DEFAULT, Kind, Layout
 from netpol_gen.readers.aws_text import Text, schema
 from netpol_gen.readers.aws_words import explain
-from netpol_gen.readers.files import Input, Stream
+from netpol_gen.readers.files import PARQUET, Input, Stream
 
 if TYPE_CHECKING:
     import pyarrow.parquet as pq
@@ -37,7 +37,6 @@ NO_PODS = (
     "these records, only interfaces of nodes; create the flow log with a custom format that has both fields"
 )
 NO_FLAGS = "aws-vpc: {files} without tcp-flags: who opened a connection can only be told from ports"
-_PARQUET = b"PAR1"
 _LINES = (Kind.TEXT, Kind.CSV)
 _TEXT = Layout(Kind.TEXT, (*aws_sql.NUMBERS, *aws_sql.TEXTS))
 """Text in any order of fields, once `aws_text` has put them in columns."""
@@ -55,7 +54,7 @@ class Plan(NamedTuple):
 
 def looks_like(head: bytes, name: str = "") -> bool:
     """Whether a file with this beginning holds such records."""
-    if head.startswith(_PARQUET):
+    if head.startswith(PARQUET):
         names = vpc_lines.footer(head, name)
         return (b"srcaddr" in names and b"dstaddr" in names) or b"sourceaddress" in names
     return _layout(head, None) is not None
@@ -88,10 +87,9 @@ def read(items: Sequence[Input], options: vpc.Options) -> Flows:
     names = [item.name for item in items]
     account = vpc_table.Account()
     known = _Layouts()
-    plans = [
-        plan for number, item in enumerate(items) if (plan := _plan(number, item, order, account, known)) is not None
-    ]
     with vpc.Engine(threads=options.threads) as engine:
+        made = (_plan(number, item, order, account, known) for number, item in enumerate(items))
+        plans = [plan for plan in made if plan is not None]
         offered = _Offer(engine, account, options.threads or 2)
         groups: dict[Layout, list[Plan]] = {}
         for plan in plans:
@@ -127,7 +125,7 @@ def _plan(
     rows = 0
     if not item.head.strip():
         return None
-    if item.head.startswith(_PARQUET):
+    if item.head.startswith(PARQUET):
         told = known.told(item)
         if told is None:
             account.met(number, 1)

@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -183,45 +184,60 @@ def places_sql(records: str) -> str:
 
 @dataclass(slots=True)
 class Engine:
-    """A DuckDB of our own, in bounded memory, that reaches nothing but the files it is given."""
+    """A DuckDB of our own, in bounded memory, that reaches nothing but the files it is given.
+
+    It opens in a thread, which takes some hundredths of a second: there is enough to do before the first query.
+    """
 
     threads: int = 0
     memory: str = MEMORY
-    _connection: duckdb.DuckDBPyConnection | None = None
-    _scratch: tempfile.TemporaryDirectory[str] | None = None
     suspects: list[str] = field(default_factory=list)
     """Parquet files that queries read: what to look at when one fails."""
+    _opening: Future[duckdb.DuckDBPyConnection] | None = None
+    _scratch: tempfile.TemporaryDirectory[str] | None = None
     _failure: list[InputError] = field(default_factory=list)
 
     def __enter__(self) -> Self:
-        import duckdb  # noqa: PLC0415 - 0.1 s that only these sources need
+        import duckdb  # noqa: F401, PLC0415 - 0.1 s that only these sources need
 
         self._scratch = tempfile.TemporaryDirectory(prefix="netpol-gen-")
-        self._connection = duckdb.connect(
+        hand = ThreadPoolExecutor(1)
+        self._opening = hand.submit(self._open, self._scratch.name)
+        hand.shutdown(wait=False)
+        return self
+
+    def _open(self, scratch: str) -> duckdb.DuckDBPyConnection:
+        import duckdb  # noqa: PLC0415
+
+        connection = duckdb.connect(
             ":memory:",
             config={
                 "threads": self.threads or os.cpu_count() or 1,
                 "memory_limit": self.memory,
-                "temp_directory": self._scratch.name,
+                "temp_directory": scratch,
                 "preserve_insertion_order": False,
                 "autoinstall_known_extensions": False,
                 "autoload_known_extensions": False,
                 "python_enable_replacements": False,
             },
         )
-        self._connection.execute("SET TimeZone = 'UTC'")
+        connection.execute("SET TimeZone = 'UTC'")
         # Interactive sessions would get it among their data. Where it is off already,
         # in notebooks without ipywidgets, the engine refuses to be told.
-        if self._connection.execute("SELECT current_setting('enable_progress_bar')").fetchall() != [(False,)]:
-            self._connection.execute("SET enable_progress_bar = false")
-        return self
+        if connection.execute("SELECT current_setting('enable_progress_bar')").fetchall() != [(False,)]:
+            connection.execute("SET enable_progress_bar = false")
+        return connection
+
+    @property
+    def _connection(self) -> duckdb.DuckDBPyConnection:
+        assert self._opening is not None  # noqa: S101 - inside `with`
+        return self._opening.result()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._connection is not None:
+        if self._opening is not None and self._opening.exception() is None:
             self._connection.close()
-            self._connection = None
         if self._scratch is not None:
             self._scratch.cleanup()
 
@@ -229,12 +245,10 @@ class Engine:
         """Offer batches to queries as `name`, for one pass."""
         import pyarrow as pa  # noqa: PLC0415 - half a second that `--help` must not pay
 
-        assert self._connection is not None  # noqa: S101 - inside `with`
         self._connection.register(name, pa.RecordBatchReader.from_batches(columns, self._watched(batches)))
 
     def table(self, name: str, data: pa.Table) -> None:
         """Offer a table to queries as `name`."""
-        assert self._connection is not None  # noqa: S101 - inside `with`
         self._connection.register(name, data)
 
     def _watched(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -254,7 +268,6 @@ class Engine:
         """
         import duckdb  # noqa: PLC0415
 
-        assert self._connection is not None  # noqa: S101 - inside `with`
         try:
             yield from self._connection.sql(sql).to_arrow_reader(65536)
         except (duckdb.Error, OSError) as error:
@@ -264,7 +277,6 @@ class Engine:
         """The same for a statement without a result."""
         import duckdb  # noqa: PLC0415
 
-        assert self._connection is not None  # noqa: S101 - inside `with`
         try:
             self._connection.execute(sql)
         except (duckdb.Error, OSError) as error:
