@@ -49,7 +49,7 @@ PODS, NODES, EDGES = 1000, 40, 3000
 ROUNDS = 3
 FORMS = ("text", "parquet")
 SIZES: tuple[tuple[int, Sequence[str]], ...] = ((2_000_000, FORMS), (10_000_000, ("parquet",)))
-"""What a run without arguments compares: some 0.3 s of ours do not grow with the input, and tell at the smaller size."""
+"""What a run without arguments compares. Some 0.3 s of ours do not grow with the input: the smaller size shows them."""
 
 
 def pod(number: int) -> str:
