@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import subprocess
 import urllib.error
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.forge.github import GitHubServer
+from tests.forge.web import Server
 
 
 def ask(server: GitHubServer, method: str, path: str, body: Any = None, token: str = "") -> tuple[int, Any]:
@@ -26,6 +28,12 @@ def ask(server: GitHubServer, method: str, path: str, body: Any = None, token: s
 
 
 HOME = "/repos/acme/infra"
+
+
+def test_a_server_that_was_not_entered_leaves_nothing_open(tmp_path):
+    """Such as one whose subclass skips the test. What it left would be a ResourceWarning here, which is an error."""
+    Server(tmp_path)
+    gc.collect()
 
 
 @pytest.mark.parametrize(

@@ -146,7 +146,8 @@ class Socket(ThreadingHTTPServer):
 class Server:
     """A forge: an API that a subclass answers for, and one Git repository. A context manager.
 
-    At the end of the context it raises AssertionError for every request and answer that broke the contract.
+    It listens, and has an address, in the context only. At the end of the context it raises AssertionError for every
+    request and answer that broke the contract.
     """
 
     prefix = ""
@@ -163,12 +164,15 @@ class Server:
         self.lock = threading.RLock()
         self._faults: list[Fault] = []
         self._stopping = threading.Event()
-        self._socket = Socket(self)
-        self._thread = threading.Thread(target=self._socket.serve_forever, kwargs={"poll_interval": 0.02})
+        self._socket: Socket
+        self._thread: threading.Thread
 
     # --- life ---
 
     def __enter__(self) -> Self:
+        # Not before: nobody would close the socket of a server whose construction ended early, in a skip for example.
+        self._socket = Socket(self)
+        self._thread = threading.Thread(target=self._socket.serve_forever, kwargs={"poll_interval": 0.02})
         self._thread.start()
         return self
 
