@@ -21,6 +21,7 @@ Text that came from a log or a manifest passes through `printable` first, becaus
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -29,8 +30,28 @@ from typing import ClassVar
 def printable(text: object, limit: int = 120) -> str:
     """`text` on one line with control characters escaped and its length bounded, fit for a terminal."""
     # Format characters (Cf: bidirectional overrides, zero-width joiners) are not printable either.
-    shown = "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in str(text))
+    shown = "".join(c if c.isprintable() else _escaped(c) for c in str(text))
     return shown if len(shown) <= limit else f"{shown[: limit - 1]}…"
+
+
+def utf8(name: str) -> str:
+    r"""The name of a file as text that can be written: a byte that is no UTF-8 as `\xff`.
+
+    Only of names with such bytes backslashes are doubled, so that no two of them are the same.
+    """
+    if not _LONE.search(name):
+        return name
+    return _LONE.sub(lambda found: _escaped(found[0]), name.replace("\\", "\\\\"))
+
+
+_LONE = re.compile("[\\ud800-\\udfff]")
+
+
+def _escaped(character: str) -> str:
+    # As Python has bytes of file names that are no text.
+    if "\udc80" <= character <= "\udcff":
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return character.encode("unicode_escape", "surrogatepass").decode()
 
 
 @dataclass(frozen=True, slots=True)

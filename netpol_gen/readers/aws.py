@@ -9,7 +9,6 @@ before `srcaddr` and `dstaddr` wherever a format has them. A REJECT is the verdi
 
 from __future__ import annotations
 
-import io
 import os
 import re
 from collections.abc import Sequence
@@ -18,14 +17,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from netpol_gen.errors import InputError, NotAFlowLogError, Place
+from netpol_gen.errors import InputError, NotAFlowLogError, Place, utf8
 from netpol_gen.flowtable import Flows, Reason
 from netpol_gen.model import DirectionEvidence
 from netpol_gen.readers import aws_fields, aws_sql, vpc, vpc_json, vpc_lines, vpc_table
 from netpol_gen.readers.aws_fields import DEFAULT, Kind, Layout
 from netpol_gen.readers.aws_text import Text, schema
 from netpol_gen.readers.aws_words import explain
-from netpol_gen.readers.files import PARQUET, Input, Stream
+from netpol_gen.readers.files import PARQUET, Input
 
 if TYPE_CHECKING:
     import pyarrow.parquet as pq
@@ -52,10 +51,10 @@ class Plan(NamedTuple):
     """For Parquet: how many there are."""
 
 
-def looks_like(head: bytes, name: str = "") -> bool:
+def looks_like(head: bytes, path: str = "") -> bool:
     """Whether a file with this beginning holds such records."""
     if head.startswith(PARQUET):
-        names = vpc_lines.footer(head, name)
+        names = vpc_lines.footer(head, path)
         return (b"srcaddr" in names and b"dstaddr" in names) or b"sourceaddress" in names
     return _layout(head, None) is not None
 
@@ -126,10 +125,10 @@ def _plan(
     if not item.head.strip():
         return None
     if item.head.startswith(PARQUET):
-        told = known.told(item)
+        told = None if item.damage else known.told(item)
         if told is None:
             account.met(number, 1)
-            spot = vpc_table.Spot(number << vpc.PLACE_BITS | 1, "damaged Parquet file")
+            spot = vpc_table.Spot(number << vpc.PLACE_BITS | 1, item.damage or "damaged Parquet file")
             account.aside(Reason.MALFORMED, 1, [spot])
             return None
         layout, rows = told
@@ -186,8 +185,8 @@ class _Layouts:
         import pyarrow.parquet as pq  # noqa: PLC0415
 
         try:
-            there = os.path.isfile(item.path)  # noqa: PTH113 - asked of each of hundreds of files
-            facts = pq.read_metadata(item.path if there else io.BytesIO(item.head))
+            with vpc_lines.arrow_file(item.head, item.again) as file:
+                facts = pq.read_metadata(file)
             return self._of(facts.schema), facts.num_rows
         except (pa.ArrowException, OSError):
             return None
@@ -244,32 +243,34 @@ class _Offer:
         return vpc_json.unpack(self.engine, self.account, f"{name}_lines", UNWRAP.format(name=name))
 
     def _parquet(self, name: str, plans: Sequence[Plan]) -> str:
-        """Files are read by the engine itself; pipes, and names that it would take for patterns, through Arrow."""
+        """Files are read by the engine itself; pipes, and paths that it would not find, through Arrow."""
         import pyarrow as pa  # noqa: PLC0415
         import pyarrow.parquet as pq  # noqa: PLC0415
 
         wanted = ", ".join(f'"{key}"' for key in plans[0].layout.keys)
-        plain = [p for p in plans if p.item.path and not p.item.compression and not _PATTERN.search(p.item.path)]
-        parts = []
+        plain, paths, parts = [], [], []
         for plan in plans:
-            if plan in plain:
+            if path := _for_engine(plan.item.again):
+                plain.append(plan)
+                paths.append(path)
                 self.account.met(plan.number, plan.rows)
                 continue
             try:
-                table = pq.read_table(io.BytesIO(b"".join(Stream(plan.item).pieces())))
+                with vpc_lines.arrow_file(plan.item.head, plan.item.again) as file:
+                    table = pq.read_table(file, columns=list(plan.layout.keys))
             except (pa.ArrowException, OSError) as error:
-                raise InputError(f"damaged Parquet file: {error}", Place(plan.item.name)) from None
+                raise InputError(f"damaged Parquet file: {vpc.first_line(error)}", Place(plan.item.name)) from None
             self.account.met(plan.number, table.num_rows)
             places = np.arange(1, table.num_rows + 1) + (plan.number << vpc.PLACE_BITS)
             self.engine.table(f"{name}_{plan.number}", table.append_column("place", pa.array(places)))
             parts.append(f"SELECT {wanted}, place FROM {name}_{plan.number}")
         if plain:
-            self.engine.suspects += [plan.item.path for plan in plain]
+            self.engine.suspects += [plan.item for plan in plain]
             # Names cannot be parameters within a larger query; a quote is doubled, and nothing else is special.
-            paths = ", ".join("'" + plan.item.path.replace("'", "''") + "'" for plan in plain)
+            quoted = ", ".join("'" + path.replace("'", "''") + "'" for path in paths)
             parts.append(
                 f"SELECT {wanted}, ({_numbers(plain)} << {vpc.PLACE_BITS}) + file_row_number + 1 AS place "
-                f"FROM read_parquet([{paths}], hive_partitioning = false)"
+                f"FROM read_parquet([{quoted}], hive_partitioning = false)"
             )
         return f"({' UNION ALL '.join(parts)})"
 
@@ -282,7 +283,16 @@ def _numbers(plans: Sequence[Plan]) -> str:
     return f"([{', '.join(map(str, numbers))}][file_index::BIGINT + 1])::BIGINT"
 
 
-_PATTERN = re.compile(r"[*?\[\]{}\\]|^\w+:")
+def _for_engine(path: str) -> str:
+    """The path as the engine finds the file by it; empty where it would take any path for something else."""
+    if _ELSEWHERE.match(path):
+        path = os.path.join(os.getcwd(), path)  # noqa: PTH109, PTH118 - a `..` behind a link must stay
+    return "" if _PATTERN.search(path) or utf8(path) != path else path
+
+
+_ELSEWHERE = re.compile(r"~|\w+:")
+"""How paths begin that the engine looks for in a home directory or a store of objects."""
+_PATTERN = re.compile(r"[*?\[\]{}\\]")
 
 UNWRAP = """
 SELECT place, trim(regexp_replace(coalesce(message, ''), '\\s+', ' ', 'g')) AS line FROM (

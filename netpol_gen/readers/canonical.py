@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from netpol_gen.errors import InputError, Place
+from netpol_gen.errors import InputError, Place, printable
 from netpol_gen.flowio import LEDGER_KEY, load_ledger
 from netpol_gen.flowtable import Flows, Ledger, Reason, schema
 from netpol_gen.readers.canonical_check import REQUIRED, Columns, known, to_table
 from netpol_gen.readers.files import PARQUET, Input, Stream
 from netpol_gen.readers.rows import Window
 from netpol_gen.readers.vpc import Options
-from netpol_gen.readers.vpc_lines import footer
+from netpol_gen.readers.vpc_lines import arrow_file, footer
 from netpol_gen.readers.vpc_table import ordered
 
 if TYPE_CHECKING:
@@ -34,10 +34,10 @@ if TYPE_CHECKING:
 NAME = "flows"
 
 
-def looks_like(head: bytes, name: str = "") -> bool:
+def looks_like(head: bytes, path: str = "") -> bool:
     """Whether a file with this beginning is a flow table."""
     if head.startswith(PARQUET):
-        return b"first_seen" in footer(head, name) and set(REQUIRED) <= set(_parquet_names(head, name))
+        return b"first_seen" in footer(head, path) and set(REQUIRED) <= set(_parquet_names(head, path))
     text = head.removeprefix(b"\xef\xbb\xbf")
     first = text.lstrip().split(b"\n", 1)[0]
     if first.startswith(b"{"):
@@ -52,17 +52,15 @@ def _header(line: bytes) -> list[str]:
         return []
 
 
-def _parquet_names(head: bytes, name: str) -> list[str]:
+def _parquet_names(head: bytes, path: str) -> list[str]:
     import pyarrow as pa  # noqa: PLC0415 - half a second that `--help` must not pay
     import pyarrow.parquet as pq  # noqa: PLC0415
 
-    # The schema is at the end: of a stream it is at hand only if the head is all.
-    for source in (io.BytesIO(head), name):
-        try:
-            return list(pq.read_schema(source).names)
-        except (pa.ArrowException, OSError):
-            continue
-    return []
+    try:
+        with arrow_file(head, path) as file:
+            return list(pq.read_schema(file).names)
+    except (pa.ArrowException, OSError):
+        return []
 
 
 def read(items: Sequence[Input], options: Options) -> Flows:
@@ -118,8 +116,8 @@ def _file(item: Input) -> tuple[Columns, bytes | None]:
     """The columns of a file, and the ledger it carries."""
     stream = Stream(item)
     data = b"".join(stream.pieces())
-    if stream.damage:
-        raise InputError(stream.damage, Place(item.name))
+    if damage := stream.damage or item.damage:
+        raise InputError(damage, Place(item.name))
     data = data.removeprefix(b"\xef\xbb\xbf")
     if data.startswith(PARQUET):
         return _parquet(item.name, data)
@@ -168,7 +166,7 @@ def _csv(name: str, data: bytes) -> Columns:
 
 
 def _short(error: BaseException) -> str:
-    return str(error).split("\n", 1)[0][:200]
+    return printable(str(error).split("\n", 1)[0], 200)
 
 
 @dataclass(slots=True)

@@ -14,6 +14,7 @@ to compressed data ends the blocks and is told in `Stream.damage`; a line longer
 from __future__ import annotations
 
 import glob
+import io
 import os
 import stat
 import sys
@@ -22,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from netpol_gen.errors import InputError, OptionError, Place, printable
+from netpol_gen.errors import InputError, OptionError, Place, printable, utf8
 from netpol_gen.readers.inflate import Inflate, compression
 
 BLOCK = 64 * 1024
@@ -32,6 +33,8 @@ MAX_LINE = 16 * 1024 * 1024
 HEAD = 64 * 1024
 PARQUET = b"PAR1"
 """How such a file begins and ends."""
+MAX_WHOLE = 1024 * 1024 * 1024
+"""Bytes of a Parquet file that are held in memory, where it cannot be read from its end."""
 MIN_PART = 32 * 1024 * 1024
 """A share smaller than this is not worth a process."""
 
@@ -78,12 +81,14 @@ def newlines(data: bytes) -> int:
 
 @dataclass(slots=True)
 class Input:
-    """One file, or standard input, opened for its head. `name` is as the user may see it."""
+    """One file, or standard input, opened for its head."""
 
     name: str
+    """As the user may see it: text that can be written, whatever bytes are in the path."""
     path: str
     """Empty for standard input."""
     head: bytes = b""
+    """The first bytes, decompressed; all of them for Parquet without `again`, because its end tells what it holds."""
     compression: str = ""
     size: int = 0
     """Bytes on disk; 0 where unknown."""
@@ -92,7 +97,12 @@ class Input:
     pending: bytes = field(default=b"", repr=False)
     """What was read of `source` for the head, as it came (compressed or not)."""
     damage: str = ""
-    """What is wrong with compressed data at its very beginning."""
+    """What is wrong with compressed data at its very beginning (anywhere, where `head` is all)."""
+
+    @property
+    def again(self) -> str:
+        """The path, where what lies there are the same bytes: for neither what can be read only once nor compressed."""
+        return "" if self.source is not None or self.compression else self.path
 
     def open(self) -> BinaryIO:
         """The raw bytes from the beginning; for a pipe, what is left after `pending`."""
@@ -142,6 +152,8 @@ def expand(paths: Sequence[str | os.PathLike[str]], stdin: BinaryIO | None = Non
         if found[name] not in seen:
             seen.add(found[name])
             inputs.append(_open(name))
+            if inputs[-1].name != name and inputs[-1].name in found:
+                inputs[-1].name += " (not UTF-8)"
     if standard:
         stream = stdin if stdin is not None else sys.stdin.buffer
         inputs.append(_peek(Input("-", "", source=stream), stream))
@@ -153,10 +165,13 @@ def _files(text: str) -> list[str]:
     if colon and scheme.isalnum():
         raise OptionError(f"{printable(text)}: object stores are not read; fetch the objects first and name the files")
     path = Path(text)
-    if path.is_dir():
-        return _walk(path)
-    if path.exists():
-        return [text]
+    try:
+        if path.is_dir():
+            return _walk(path)
+        if path.exists():
+            return [text]
+    except OSError as error:
+        raise InputError(_os_problem(error), Place(text)) from error
     if glob.has_magic(text):
         matched = sorted(glob.glob(text, recursive=True))  # noqa: PTH207 - Path.glob takes no absolute pattern
         files = [name for match in matched for name in (_walk(Path(match)) if Path(match).is_dir() else [match])]
@@ -187,7 +202,7 @@ def _identity(name: str) -> tuple[int, int]:
 
 
 def _open(name: str) -> Input:
-    item = Input(name, name)
+    item = Input(utf8(name), name)
     stream = item.open()
     try:
         status = os.fstat(stream.fileno())
@@ -197,7 +212,6 @@ def _open(name: str) -> Input:
             return _peek(item, stream)
         item.size = status.st_size
         _peek(item, stream)
-        item.pending = b""
     except OSError as error:
         stream.close()
         raise InputError(_os_problem(error), Place(name)) from error
@@ -219,7 +233,36 @@ def _peek(item: Input, stream: BinaryIO) -> Input:
         inflate = Inflate(item.compression)
         item.head = _beginning(inflate.feed(item.pending))
         item.damage = inflate.damage
+    if item.source is None:
+        item.pending = b""
+    if not item.again and item.head.startswith(PARQUET):
+        _read_on(item)
     return item
+
+
+def _read_on(item: Input) -> None:
+    """All of a Parquet file as its head.
+
+    Raises:
+        InputError: it cannot be read, or is too large for that.
+
+    """
+    pieces: list[bytes] = []
+    have = 0
+    stream = Stream(item)
+    for piece in stream.pieces():
+        pieces.append(piece)
+        have += len(piece)
+        if have > MAX_WHOLE:
+            raise InputError(
+                f"a Parquet file of more than {MAX_WHOLE:,} bytes that is compressed or comes through a pipe: "
+                "decompress it, save it to a file and name that",
+                Place(item.name),
+            )
+    item.head = b"".join(pieces)
+    item.damage = stream.damage
+    if item.source is not None:
+        item.pending, item.compression, item.source = item.head, "", io.BytesIO()
 
 
 def _beginning(pieces: Iterator[bytes]) -> bytes:

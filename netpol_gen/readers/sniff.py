@@ -22,7 +22,7 @@ class Source:
 
     name: str
     looks_like: Callable[[bytes, str], bool]
-    """Given the first 64 KiB, decompressed and possibly cut off in the middle, and the name of the file."""
+    """Given `Input.head`, which may be cut off in the middle, and `Input.again`."""
     read: Callable[[Stream, Rows], None]
     """Reads one share; see `rows`."""
     splittable: Callable[[bytes], bool]
@@ -75,7 +75,7 @@ def recognise(item: Input, name: str = AUTO, aws_format: str | None = None) -> S
         return unknown if name == AUTO else by_name(name)
     named = None if name == AUTO else by_name(name)
     if named is not None:
-        if named.looks_like(item.head, item.name):
+        if named.looks_like(item.head, item.again):
             return named
         other = describe(item.head)
         if named.name == aws.NAME and (other.what == AWS.what or (aws_format and aws.fits(item.head, aws_format))):
@@ -85,7 +85,7 @@ def recognise(item: Input, name: str = AUTO, aws_format: str | None = None) -> S
             raise _refusal(item, other, f"not a {named.name} flow log")
         return named
     for source in SOURCES:
-        if source.looks_like(item.head, item.name):
+        if source.looks_like(item.head, item.again):
             return source
     if aws_format is not None and aws.fits(item.head, aws_format):
         return by_name(aws.NAME)

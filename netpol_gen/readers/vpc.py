@@ -23,8 +23,9 @@ from typing import TYPE_CHECKING, Self
 
 from netpol_gen.errors import InputError, InvariantError, Place, printable
 from netpol_gen.flowtable import Reason
-from netpol_gen.readers.files import Stream
+from netpol_gen.readers.files import Input, Stream
 from netpol_gen.readers.rows import MAX_PLACES, Rows, Window
+from netpol_gen.readers.vpc_lines import arrow_file
 
 if TYPE_CHECKING:
     import duckdb
@@ -191,7 +192,7 @@ class Engine:
 
     threads: int = 0
     memory: str = MEMORY
-    suspects: list[str] = field(default_factory=list)
+    suspects: list[Input] = field(default_factory=list)
     """Parquet files that queries read: what to look at when one fails."""
     _opening: Future[duckdb.DuckDBPyConnection] | None = None
     _scratch: tempfile.TemporaryDirectory[str] | None = None
@@ -289,24 +290,26 @@ class Engine:
         if self._failure:
             return self._failure[0]
         if self.suspects and not isinstance(error, duckdb.OutOfMemoryException):
-            damaged = next((path for path in self.suspects if not _readable(path)), "")
-            return InputError(f"damaged Parquet file: {_first_line(error)}", Place(damaged) if damaged else None)
+            damaged = next((Place(item.name) for item in self.suspects if not _readable(item)), None)
+            return InputError(f"damaged Parquet file: {first_line(error)}", damaged)
         if isinstance(error, duckdb.OutOfMemoryException | duckdb.IOException | duckdb.InvalidInputException | OSError):
-            return InputError(f"the flow logs could not be read: {_first_line(error)}")
+            return InputError(f"the flow logs could not be read: {first_line(error)}")
         return error
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What an error of the engine or of Arrow says first, fit for a terminal."""
     return printable(str(error).partition("\n")[0], 300)
 
 
-def _readable(path: str) -> bool:
+def _readable(item: Input) -> bool:
     import pyarrow as pa  # noqa: PLC0415
     import pyarrow.parquet as pq  # noqa: PLC0415
 
     try:
-        for _ in pq.ParquetFile(path).iter_batches():
-            pass
+        with arrow_file(item.head, item.again) as file:
+            for _ in pq.ParquetFile(file).iter_batches():
+                pass
     except (pa.ArrowException, OSError):
         return False
     return True

@@ -96,14 +96,13 @@ def tidy(line: bytes) -> bytes:
     return _SPACES.sub(b" ", line.replace(b"\r", b" ")).strip(b" ")
 
 
-def footer(head: bytes, name: str) -> bytes:
+def footer(head: bytes, path: str) -> bytes:
     """The end of a Parquet file, where the names of its columns are: looking there is quicker than parsing it.
 
-    `head` is its beginning, for what can be read only once.
+    `head` is all of it where there is no `path`.
     """
-    if not os.path.isfile(name):  # noqa: PTH113 - asked of each of hundreds of files
-        return head
-    with open(name, "rb", buffering=0) as file:  # noqa: PTH123 - as above
+    there = os.path.isfile(path)  # noqa: PTH113 - asked of each of hundreds of files
+    with open(path, "rb", buffering=0) if there else io.BytesIO(head) as file:  # noqa: PTH123 - as above
         length = file.seek(0, io.SEEK_END)
         file.seek(max(0, length - _TRAILER))
         trailer = file.read(_TRAILER)
@@ -112,3 +111,15 @@ def footer(head: bytes, name: str) -> bytes:
         size = min(whole, _FOOTER)
         file.seek(max(0, length - size))
         return file.read(size).lower()
+
+
+def arrow_file(head: bytes, path: str) -> pa.NativeFile:
+    """A Parquet file as Arrow takes it, `head` where there is no `path`: Arrow takes some paths for URLs.
+
+    Raises:
+        OSError: it cannot be opened.
+
+    """
+    import pyarrow as pa  # noqa: PLC0415
+
+    return pa.OSFile(os.fsencode(path)) if path else pa.BufferReader(head)

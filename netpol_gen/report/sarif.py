@@ -119,7 +119,8 @@ def relative_uri(path: str, root: str) -> str:
     if root and path.startswith(os.sep):
         inside = os.path.relpath(path, root)
         path = path if inside.startswith("..") else inside
-    return quote(os.path.normpath(path).replace(os.sep, "/").lstrip("/"), safe="/") or "."
+    # Bytes of a name that are not UTF-8 are bytes of the reference, too.
+    return quote(os.path.normpath(path).replace(os.sep, "/").lstrip("/"), safe="/", errors="surrogateescape") or "."
 
 
 def _fingerprints(findings: Sequence[Finding]) -> dict[int, str]:

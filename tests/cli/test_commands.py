@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -52,6 +53,24 @@ def test_generate_writes_a_stream_to_stdout_and_the_summary_to_stderr(run):
 def test_flows_from_stdin_mean_the_same(run, repository):
     data = (repository / FLOWS[0]).read_bytes()
     assert run("generate", "-", *INVENTORY, stdin=data).stdout == run("generate", *FLOWS, *INVENTORY).stdout
+
+
+def test_flows_in_a_file_whose_name_is_not_utf8(run, repository, tmp_path):
+    flows = tmp_path / os.fsdecode(b"\xff\xfe|<b>.jsonl")
+    flows.write_bytes((repository / FLOWS[0]).read_bytes())
+    shown, out = "\\\\xff\\\\xfe", tmp_path / "out"
+    for form in ("parquet", "csv", "jsonl"):
+        assert run("flows", flows, "--out", out.with_suffix(f".{form}")).returncode == 0
+    assert shown in out.with_suffix(".jsonl").read_text()
+    for command in ("edges", "ports"):
+        for form in ("text", "csv", "json", "md"):
+            assert run(command, flows, *INVENTORY, "-o", form).returncode == 0
+    assert run("generate", flows, *INVENTORY, "--out", out, "--evidence", out.with_suffix(".json")).returncode == 0
+    assert shown in out.with_suffix(".json").read_text()
+    assert run("report", flows, *INVENTORY, "--out", out.with_suffix(".html")).returncode == 0
+    assert run("verify", out, "--flows", flows, *INVENTORY, "-o", "json").returncode == 0
+    ran = run("flows", tmp_path / os.fsdecode(b"no\xff"))
+    assert (ran.returncode, ran.stderr) == (2, f"netpol-gen: {tmp_path}/no\\xff: no such file or directory\n")
 
 
 def test_evidence_accounts_for_every_record(run, tmp_path):

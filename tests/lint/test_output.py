@@ -290,6 +290,7 @@ class TestSarif:
             ("/other/b.yaml", "other/b.yaml"),
             ("-", "stdin"),
             ("ä%.yaml", "%C3%A4%25.yaml"),
+            ("a\udcff.yaml", "a%FF.yaml"),
         ],
     )
     def test_uris_are_relative(self, path, uri):

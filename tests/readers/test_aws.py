@@ -461,7 +461,7 @@ def test_a_comma_in_a_quoted_value(tmp_path):
     assert [each["records"] for each in rows(tmp_path, data)] == [2]
 
 
-def parquet(path: Path, records: list[dict[str, str]], **change: pa.DataType) -> None:
+def arrow(records: list[dict[str, str]], **change: pa.DataType) -> pa.Table:
     kinds = dict.fromkeys(("version", "srcport", "dstport", "protocol", "tcp-flags"), pa.int32())
     kinds |= dict.fromkeys(("packets", "bytes", "start", "end"), pa.int64()) | change
     columns = {}
@@ -470,8 +470,12 @@ def parquet(path: Path, records: list[dict[str, str]], **change: pa.DataType) ->
         kind = kinds.get(name, pa.string())
         plain = [None if v == "-" else int(v) if pa.types.is_integer(kind) else v for v in values]
         columns[name.replace("-", "_")] = pa.array(plain, kind)
+    return pa.table(columns)
+
+
+def parquet(path: Path, records: list[dict[str, str]], **change: pa.DataType) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.table(columns), path)
+    pq.write_table(arrow(records, **change), path)
 
 
 def test_hive_partitioned_parquet(tmp_path):
