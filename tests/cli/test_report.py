@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+
 from typer.testing import CliRunner
 
 from netpol_gen.cli.main import app
@@ -52,3 +55,17 @@ def test_existing_policies_are_what_is_compared_with(repository, monkeypatch, tm
     page = run(*SAMPLE, "--out", "-", "-q", "--existing", policies).stdout
     assert '"name":"lock"' in page
     assert '"opened"' in page
+
+
+def test_policies_that_are_in_force_already_change_nothing(repository, monkeypatch, tmp_path):
+    monkeypatch.chdir(repository)
+    generated = CliRunner().invoke(app, ["generate", *SAMPLE, "--out", str(tmp_path / "policies")])
+    assert generated.exit_code == 0, generated.output
+    shown = run(*SAMPLE, "--out", "-", "-q", "--existing", tmp_path / "policies")
+    assert shown.exit_code == 0, shown.output
+    document = json.loads(re.search(r'<script[^>]* id="data">(.*?)</script>', shown.stdout, re.DOTALL)[1])
+    before, after = (document["sides"][name] for name in ("before", "after"))
+    assert before == after
+    # Each of them is there once, whichever side has it.
+    assert sorted(before["policies"]) == list(range(len(document["policies"])))
+    assert len({(p["ns"], p["name"]) for p in document["policies"]}) == len(document["policies"]) > 1

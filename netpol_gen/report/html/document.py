@@ -68,9 +68,9 @@ def document(material: Material) -> dict[str, Any]:
     seen = used_between((o.edge for o in shown if o.reason in (None, Reason.DENIED)), parties)
     texts = Texts()
     policies = tuple(dict.fromkeys((*material.before.policies, *material.after.policies)))
-    at = {id(p): i for i, p in enumerate(policies)}
+    at = {p: i for i, p in enumerate(policies)}
     sides = {
-        name: _side(material, side, parties, texts, seen) | {"policies": [at[id(p)] for p in side.policies]}
+        name: _side(material, side, parties, texts, seen) | {"policies": [at[p] for p in side.policies]}
         for name, side in (("before", material.before), ("after", material.after))
     }
     return {
