@@ -183,7 +183,7 @@ class _Found:
             tuple(self.tiers.values()),
             MappingProxyType({kind: self.other[kind] for kind in sorted(self.other)}),
             AddressSet.of(*self.pod_cidrs, *held),
-            AddressSet.of(*self.service_cidrs, *virtual),
+            AddressSet.of(*self.service_cidrs, *virtual, *_between(virtual, self.service_cidrs)),
             frozenset((b.address, b.port) for b in backends if b.service == _API_SERVER),
             tuple(
                 sorted([*self._diagnostics([w for _, w, guessed in climbed if guessed]), *self._gaps(held, virtual)])
@@ -249,7 +249,8 @@ class _Found:
         """Address families of which only single addresses are known: others of that range look like outside."""
         for what, single, ranges in (("pod", held, self.pod_cidrs), ("service", virtual, self.service_cidrs)):
             for version in sorted({a.version for a in single} - {c.version for c in ranges}):
-                text = f"no range is known; an address that nobody held is taken for one outside (--{what}-cidr)"
+                but = " but what lies between those of Services" if what == "service" else ""
+                text = f"no range is known{but}; an address that nobody held is taken for one outside (--{what}-cidr)"
                 yield Diagnostic("NPG212", f"{what} addresses, IPv{version}", text)
 
 
@@ -260,6 +261,32 @@ def _cidrs(value: str) -> list[Network]:
         with contextlib.suppress(ValueError):
             found.append(ipaddress.ip_network(text.strip()))
     return found
+
+
+def _between(held: Iterable[Address], ranges: Iterable[Network]) -> Iterator[Network]:
+    """Ranges that addresses of Services show to be theirs, of families of which no range is known.
+
+    A range that has two addresses has all between them, too. Clusters may have several: addresses that lie further
+    apart than the largest one that the API server takes are not of one.
+    """
+    told = {each.version for each in ranges}
+    group: list[Address] = []
+    for address in sorted({a for a in held if a.version not in told}, key=_address_key):
+        if group and (address.version != group[0].version or _shared(group[0], address) < _LARGEST[address.version]):
+            yield ipaddress.ip_network((group[0], _shared(group[0], group[-1])), strict=False)
+            group = []
+        group.append(address)
+    if group:
+        yield ipaddress.ip_network((group[0], _shared(group[0], group[-1])), strict=False)
+
+
+_LARGEST = {4: 12, 6: 108}
+"""Prefixes: 20 bits for the addresses of Services."""
+
+
+def _shared(first: Address, last: Address) -> int:
+    """How many bits two addresses of one family begin with alike."""
+    return first.max_prefixlen - (int(first) ^ int(last)).bit_length()
 
 
 def _backend_key(backend: Backend) -> tuple[Any, ...]:

@@ -37,7 +37,7 @@ def summary(plan: Plan, *, verbose: bool = False) -> str:
     if plan.policies:
         parts.append(_policies(plan))
     parts.append(replay_text(plan.replay))
-    parts.append(input_text(plan.edges, verbose=verbose))
+    parts.append(input_text(plan.edges, verbose=verbose, where="-v shows all"))
     limit = None if verbose else _LINES
     gaps = [f"{g.workload} {g.direction}: {g.reason}" for g in plan.gaps]
     parts.append(_list("left open", gaps, limit, "every direction with evidence is covered"))
@@ -78,16 +78,21 @@ def replay_text(replay: Replay) -> str:
     return text
 
 
-def input_text(edges: Edges, *, verbose: bool = False) -> str:
-    """The ledger, what there is to know about the input, and what its sources can never show."""
+def input_text(edges: Edges, *, verbose: bool = False, where: str = "coverage shows all") -> str:
+    """The ledger, what there is to know about the input, and what its sources can never show.
+
+    `where` says how to see what is only counted here.
+    """
     text = ledger_text(edges.ledger, edges.sources)
     text += "".join(f"about the input: {printable(note, 400)}\n" for note in edges.notes)
     for source in sorted(edges.sources):
         known = next((c for c in CARDS if c.source == source), None)
+        if known is not None:
+            text += f"{source} looks at {known.sampling}\n"
         if known is not None and known.unseen:
             shown = known.unseen if verbose else known.never_shows[:2] or known.unseen[:1]
             more = len(known.unseen) - len(shown)
-            rest = f" (and {more} more, -v shows all)" if more else ""
+            rest = f" (and {more} more, {where})" if more else ""
             text += f"not idle, but never shown by {source}: {'; '.join(shown)}{rest}\n"
     return text
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+from ipaddress import ip_network
 
 import pytest
 
@@ -210,6 +211,27 @@ def test_a_range_that_nobody_named_is_told():
     )
     gaps = [(d.code, d.subject) for d in inventory.diagnostics]
     assert gaps == [("NPG212", "pod addresses, IPv6"), ("NPG212", "service addresses, IPv4")]
+
+
+@pytest.mark.parametrize(
+    ("addresses", "wanted"),
+    [
+        (["10.96.0.1"], "10.96.0.1/32"),
+        (["10.96.0.20", "10.96.3.20", "10.96.0.1"], "10.96.0.0/22"),
+        # Too far apart for one range: /12 is the largest.
+        (["10.96.0.1", "10.96.0.9", "172.20.0.1", "172.31.255.255"], "10.96.0.0/28,172.16.0.0/12"),
+        (["10.95.255.255", "10.96.0.0"], "10.95.255.255/32,10.96.0.0/32"),
+        (["fd96::1", "fd96::a:7", "fd97::1", "10.96.0.1"], "10.96.0.1/32,fd96::/108,fd97::1/128"),
+    ],
+)
+def test_what_lies_between_services_is_of_their_range(addresses, wanted):
+    inventory = load(*(service(f"s{i}", None, [{"port": 80}], ip=ip) for i, ip in enumerate(addresses)))
+    assert ranges(inventory.service_ranges) == wanted
+    known = load(
+        *(service(f"s{i}", None, [{"port": 80}], ip=ip) for i, ip in enumerate(["10.96.0.1", "10.97.0.1"])),
+        service_cidrs=[ip_network("10.96.0.0/24")],
+    )
+    assert ranges(known.service_ranges) == "10.96.0.0/24,10.97.0.1/32"
 
 
 def test_addresses_that_a_node_holds_within_the_pod_range():

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from netpol_gen.edges import Edges
+from netpol_gen.flowtable import Ledger
+from netpol_gen.inventory import Inventory
 from netpol_gen.readers.cards import CARDS, blind_spots, card
 from netpol_gen.readers.sniff import SOURCES
+from netpol_gen.report.summary import input_text
 
 
 def test_every_source_has_one_card():
@@ -39,6 +43,10 @@ def test_what_a_source_cannot_see(source, words):
 
 def test_gcp_says_how_little_it_samples():
     assert "1 in 30" in card("gcp-vpc").sampling
+    edges = Edges((), Ledger(), Inventory(), {"gcp-vpc": 0, "flows": 0})
+    assert f"gcp-vpc looks at {card('gcp-vpc').sampling}\n" in input_text(edges)
+    assert "coverage shows all" in input_text(edges)
+    assert "shows all" not in input_text(edges, verbose=True)
 
 
 def test_blind_spots_are_in_order_and_only_for_known_sources():
