@@ -177,7 +177,7 @@ CARDS: tuple[Card, ...] = (
     ),
     Card(
         "flows",
-        "as whatever wrote the table",
+        "what the source that wrote the table looked at",
         ("what the source named in each row could show",),
         ("everything that the card of that source names; rows that were filtered out before",),
         (),
