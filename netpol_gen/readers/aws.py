@@ -71,7 +71,7 @@ def fits(head: bytes, aws_format: str) -> bool:
     if layout is None:
         return False
     first = vpc_lines.tidy(head.removeprefix(b"\xef\xbb\xbf").lstrip().split(b"\n", 1)[0])
-    return layout.kind is Kind.WRAPPED or len(order) in (len(first.split(b" ")), len(first.split(b",")))
+    return layout.kind is Kind.WRAPPED or len(layout.fields) in (len(first.split(b" ")), len(first.split(b",")))
 
 
 def read(items: Sequence[Input], options: vpc.Options) -> Flows:

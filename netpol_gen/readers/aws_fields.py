@@ -141,10 +141,12 @@ def of_text(line: bytes, aws_format: tuple[str, ...] | None) -> Layout | None:
         if fields := header(line, kind):
             return Layout(kind, fields)
     words = line.split()
+    stamped = bool(words) and _TIMESTAMP.fullmatch(words[0]) is not None
     if aws_format is not None:
+        if stamped and len(words) == len(aws_format) + 1:
+            return Layout(Kind.TEXT, (STAMP, *aws_format), headed=False)
         comma = b"," in line and line.count(b",") + 1 == len(aws_format)
         return Layout(Kind.CSV if comma else Kind.TEXT, aws_format, headed=False)
-    stamped = bool(words) and _TIMESTAMP.fullmatch(words[0]) is not None
     if looks_default(words[stamped:]):
         return Layout(Kind.TEXT, (*([STAMP] if stamped else []), *DEFAULT), headed=False)
     cells = [cell.strip(b' "') for cell in line.split(b",")]

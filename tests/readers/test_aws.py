@@ -357,6 +357,16 @@ def test_headerless_with_the_order_given(tmp_path, order):
     assert call(row(tmp_path, data, aws_format=order)) == (WEB, DB, None, 5432, "TCP", "syn")
 
 
+@pytest.mark.parametrize("source", ["auto", "aws-vpc"])
+def test_lines_that_cloudwatch_exported_to_s3_in_an_order_of_their_own(tmp_path, source):
+    lines = text(record(), reply(), header=None).decode().splitlines()
+    stamped = "".join(f"2023-11-14T22:14:{n:02}.000Z {line}\n" for n, line in enumerate(lines)).encode()
+    assert call(row(tmp_path, stamped, aws_format=V5, source=source)) == (WEB, DB, None, 5432, "TCP", "syn")
+    # A time is no field of a record: where the count is another, the line is none.
+    with pytest.raises(NotAFlowLogError):
+        read_bytes(tmp_path, stamped.replace(b"Z ", b"Z - "), name="vpc.log", aws_format=V5)
+
+
 def test_headerless_without_the_order_is_refused_with_advice(tmp_path):
     with pytest.raises(NotAFlowLogError, match="--aws-format"):
         read_bytes(tmp_path, text(record(), header=None), name="vpc.log", source="aws-vpc")
