@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -18,7 +18,7 @@ from netpol_gen.readers import vpc_lines
 from netpol_gen.readers.documents import Layout as Lies
 from netpol_gen.readers.documents import elements
 from netpol_gen.readers.documents import layout as lies
-from netpol_gen.readers.files import Input, Stream
+from netpol_gen.readers.files import MAX_LINE, Input, Stream
 from netpol_gen.readers.vpc import PLACE_BITS, Engine
 from netpol_gen.readers.vpc_table import Account, Spot
 
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 _BOM = b"\xef\xbb\xbf"
 _BATCH = 1024
-# Members of an envelope that come before the array, all of them texts or numbers.
+# Members of an envelope that come before the array, all of them texts, numbers, or lists of such.
 _ENVELOPE = re.compile(
-    rb'\A\s*\{(?:\s*"\w{1,80}"\s*:\s*(?:"[^"\\]{0,400}"|\d{1,20})\s*,){0,8}'
+    rb'\A\s*\{(?:\s*"\w{1,80}"\s*:\s*(?:"[^"\\]{0,400}"|\d{1,20}|\[[^\[\]{}]{0,400}\])\s*,){0,8}'
     rb'\s*"(?:events|logEvents|records|entries|value)"\s*:\s*(?=\[)'
 )
 
@@ -55,8 +55,34 @@ def unwrapped(pieces: Iterable[bytes]) -> Iterator[bytes]:
     found = _ENVELOPE.match(first) if alone or loads(line) is None else None
     if found is None:
         return chain([first], flow)
+    # Envelopes may come one after the other without a line between them, as Firehose writes them. What is within one of
+    # several is looked for later, for all of them alike.
+    while (ended := _followed(first)) is None and len(first) < MAX_LINE and (more := _at_least(len(first), flow)):
+        first += more
+    while ended is False and (piece := next(flow, b"")):
+        first += piece
+        ended = bool(piece.strip())
+    if ended:
+        return chain([first], flow)
     # Blank lines stand for those taken away, so that places stay right.
     return _without_tail(chain([b"\n" * first.count(b"\n", 0, found.end()) + first[found.end() :]], flow))
+
+
+def _followed(text: bytes) -> bool | None:
+    """Whether another object comes behind the first one; None where that does not end."""
+    found = list(islice(elements([text]), 2))
+    if len(found) > 1:
+        return found[1].data.lstrip().startswith(b"{")
+    return False if found and not found[0].problem else None
+
+
+def _at_least(size: int, pieces: Iterator[bytes]) -> bytes:
+    """Pieces of so many bytes together, if there are as many."""
+    out: list[bytes] = []
+    while size > 0 and (piece := next(pieces, b"")):
+        out.append(piece)
+        size -= len(piece)
+    return b"".join(out)
 
 
 def _without_tail(pieces: Iterable[bytes]) -> Iterator[bytes]:
@@ -75,9 +101,14 @@ def first_objects(head: bytes, limit: int = 50) -> list[Any]:
     text = b"".join(unwrapped([head])).lstrip()
     if text[:1] not in (b"{", b"["):
         return []
-    if lies(text) is Lies.LINES:
+    if not _documents(text):
         return [loads(line) for line in text.split(b"\n")[:limit] if line.strip()]
     return [loads(element.data) for element in elements([text]) if not element.problem][:limit]
+
+
+def _documents(head: bytes) -> bool:
+    """Whether values have to be looked for, instead of one on each line."""
+    return lies(head) is Lies.DOCUMENTS or bool(_followed(head.partition(b"\n")[0]))
 
 
 @dataclass(slots=True)
@@ -92,7 +123,7 @@ class Json:
         """Batches of `vpc_lines.schema`; what is no object is set aside on the way."""
         for number, item in files:
             stream = Stream(item, block=vpc_lines.BLOCK)
-            documents = lies(b"".join(unwrapped([item.head])).lstrip()) is Lies.DOCUMENTS
+            documents = _documents(b"".join(unwrapped([item.head])).lstrip())
             source = self._elements if documents else self._lines
             for batch in source(stream, number << PLACE_BITS):
                 if self.count:

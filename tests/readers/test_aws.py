@@ -394,6 +394,9 @@ WRAPPED = {
     "log lines": lambda lines: "\n".join(json.dumps({"log": line, "stream": "x"}) for line in lines),
     "subscription": lambda lines: json.dumps(envelope(lines)),
     "subscriptions": lambda lines: "\n".join(json.dumps(e) for e in (CONTROL, *(envelope([line]) for line in lines))),
+    "subscriptions of Firehose": lambda lines: "".join(
+        json.dumps(e) for e in (CONTROL, *(envelope([line]) for line in lines))
+    ),
     "subscription, pretty": lambda lines: json.dumps(envelope(lines), indent=2),
     "get-log-events": lambda lines: json.dumps(
         {"events": [{"timestamp": 1, "message": line} for line in lines], "nextForwardToken": "f/1"}, indent=4
@@ -599,6 +602,15 @@ def test_order_of_records_and_files_leaves_no_trace(tmp_path):
         (tmp_path / name / "y.log").write_bytes(text(*records[40:]))
         tables.append(read_flows([tmp_path / name]).table.drop_columns(["sample"]))
     assert tables[0].equals(tables[1])
+
+
+@pytest.mark.parametrize("size", [3, 700, 9000])
+def test_envelopes_without_a_line_between_them(tmp_path, size):
+    """A head of 64 KiB and a block of 1 MiB may end in the first of them."""
+    data = "".join(json.dumps(envelope([DEFAULTS[0]] * count)) for count in (size, 2, 1)).encode()
+    flows = read_bytes(tmp_path, data, name="vpc.log")
+    assert flows.ledger.read == size + 3
+    assert flows.table.column("records").to_pylist() == [size + 3]
 
 
 def test_published_records(tmp_path):
