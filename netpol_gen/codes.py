@@ -199,12 +199,12 @@ def numbered(*columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     key, size = np.zeros(rows, dtype=np.int64), 1
     for column in columns:
         low, high = (int(column.min()), int(column.max())) if rows else (0, 0)
-        values, span = column, high - low + 1
+        values, span = column.astype(np.int64, copy=False), high - low + 1
         if span == 1:
             continue
         if size * span > _dense(rows) and (span <= _dense(rows) or size * span > quick(rows)):
             # Without gaps, so that the product stays small: quickly done, or else the product might overflow.
-            at, values = _numbered(column.astype(np.int64) - low, span)
+            at, values = _numbered(values - low, span)
             low, span = 0, len(at)
         if size * span > quick(rows):
             at, key = _numbered(key, size)

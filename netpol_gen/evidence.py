@@ -23,6 +23,7 @@ from netpol_gen.codes import (
     numbers,
     occurring,
     plain,
+    ranked,
     sets,
     texts,
 )
@@ -155,7 +156,11 @@ class _Parts:
         timed = hours < UNKNOWN_TIME // _HOUR
         group, hours = self._group[owner[timed]], hours[timed]
         first, last = (int(hours.min()), int(hours.max())) if len(hours) else (0, -1)
-        return sets(group, hours - first, self._count, [*range(first, last + 1)])
+        if last - first <= len(hours):
+            return sets(group, hours - first, self._count, [*range(first, last + 1)])
+        # A table that somebody else made may have any numbers.
+        each, which = ranked(hours)
+        return sets(group, which, self._count, each.tolist())
 
     def _names(self, parties: Sequence[Party]) -> list[tuple[str, ...]]:
         """DNS names of the external end, which flipping may have moved to the other side of the row."""

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import gc
+import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
 
+_OFTEN = 8
+"""A run of a command has fewer occasions."""
+_times = itertools.count()
 _KEPT = 24 << 20
 """Bytes. glibc learns from pieces of at most 32 MiB."""
 
@@ -22,8 +26,9 @@ def no_collection() -> Iterator[None]:
     finally:
         if enabled:
             # What was made here stays for longer. Frozen and released it is old without having been looked through,
-            # which would come next otherwise. What others froze has to stay so.
-            if not gc.get_freeze_count():
+            # which would come next otherwise. In a process that does this again and again the collector would never
+            # come to its own garbage; and what others froze has to stay so.
+            if next(_times) < _OFTEN and not gc.get_freeze_count():
                 gc.freeze()
                 gc.unfreeze()
             gc.enable()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from ipaddress import ip_address, ip_network
 from typing import Any
 
@@ -50,6 +52,40 @@ def test_numbers_of_combinations_are_their_places_in_order(rows):
     order = sorted(set(rows))
     assert number.tolist() == [order.index(r) for r in rows]
     assert [rows[i] for i in example.tolist()] == order
+
+
+def test_combinations_of_narrow_numbers_do_not_overflow():
+    least, most = -(2**31), 2**31 - 1
+    example, number = numbered(np.array([least, 5, most, least], dtype=np.int32), np.array([1, 0, 0, 1], dtype=bool))
+    assert (number.tolist(), sorted(example.tolist()[1:])) == ([0, 1, 2, 0], [1, 2])
+
+
+def test_hours_of_any_number():
+    """A flow table that others wrote may have them; a list of all hours in between would not fit into memory."""
+    far = row("10.0.1.1", "10.0.1.2", 8080, hours=[-(2**31), 0, 490_000], direction="syn")
+    (seen,) = find_edges(flows_of(far), CLUSTER).observations
+    assert seen.evidence.hours == (-(2**31), 0, 490_000)
+
+
+def test_what_nobody_needs_is_collected_in_the_end():
+    # In a process of its own: this one may have frozen objects, which have to stay so.
+    program = """
+import gc, weakref
+from netpol_gen.memory import no_collection
+
+class Ring:
+    def __init__(self):
+        self.me = self
+
+left = []
+for _ in range(200):
+    with no_collection():
+        left += [weakref.ref(Ring()) for _ in range(50)]
+        kept = [[i] for i in range(2000)]
+print(gc.isenabled(), sum(ref() is not None for ref in left) < 2000)
+"""
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert ran.stdout == "True True\n"
 
 
 def test_combinations_of_many_values_do_not_overflow():
