@@ -232,9 +232,14 @@ def _numbered(key: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
         number = np.empty(size, dtype=np.int64)
         number[there] = np.arange(len(there))
         return at[there], number[key]
-    order, ascending = ordering(key)
+    return _sorted(key)
+
+
+def _sorted(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """`numbered` for one column of numbers of any range."""
+    order, ascending = ordering(values)
     first = _first(ascending)
-    number = np.empty(len(key), dtype=np.int64)
+    number = np.empty(len(values), dtype=np.int64)
     number[order] = np.cumsum(first) - 1
     return order[first], number
 
@@ -285,11 +290,8 @@ def occurring(codes: np.ndarray, size: int) -> np.ndarray:
 
 def ranked(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Distinct values, ascending, and for each value which of them it is (int64)."""
-    order, ascending = ordering(values)
-    first = _first(ascending)
-    number = np.empty(len(values), dtype=np.int64)
-    number[order] = np.cumsum(first) - 1
-    return ascending[first], number
+    at, number = _sorted(values)
+    return values[at], number
 
 
 def within(values: np.ndarray, ascending: np.ndarray) -> np.ndarray:
