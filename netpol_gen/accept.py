@@ -119,9 +119,7 @@ def _probe_of_own_node(edge: Edge) -> bool:
 def _declares(server: Party, protocol: Protocol, port: int, inventory: Inventory) -> bool:
     if not isinstance(server, Workload):
         return False
-    return any(
-        p.number == port and p.protocol is protocol for pod in inventory.pods_of(server) for p in pod.ports
-    )
+    return any(p.number == port and p.protocol is protocol for pod in inventory.pods_of(server) for p in pod.ports)
 
 
 def _quarantine_scans(groups: Sequence[Group], edge_of: Sequence[int], reasons: Verdicts, config: Config) -> None:

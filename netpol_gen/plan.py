@@ -62,4 +62,3 @@ class Plan:
     def _repr_html_(self) -> str:
         """What a notebook shows: the replay, escaped by pandas."""
         return f"<p>{len(self.policies)} policies, {len(self.gaps)} gaps</p>{self.to_frame().to_html(index=False)}"
-

@@ -41,7 +41,7 @@ LAYERS: tuple[Layer, ...] = (
     layer("ground", "errors model sets selectors policy config tiers labels", "", "numpy"),
     layer(
         "reading",
-        "readers flowtable flowio manifests codes memory",
+        "readers flowtable flowio handovers manifests codes memory",
         "ground",
         "numpy pandas pyarrow msgspec isal zstandard duckdb yaml",
     ),

@@ -143,9 +143,7 @@ def _apply(
     _tell(outcome, notes, around)
 
 
-def _submission(
-    proposal: Proposal, sections: Sequence[Section], forge: Forge, around: Surroundings
-) -> Submission:
+def _submission(proposal: Proposal, sections: Sequence[Section], forge: Forge, around: Surroundings) -> Submission:
     from netpol_gen.prbot.marker import ROOM
     from netpol_gen.prbot.submission import Submission, content_digest
     from netpol_gen.report.proposal import commit_message, nothing_to_do, proposal_title

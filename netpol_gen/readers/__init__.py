@@ -14,6 +14,7 @@ from typing import BinaryIO
 from netpol_gen.config import Config
 from netpol_gen.errors import BadRecordsError, InputError
 from netpol_gen.flowtable import BAD, Flows, Ledger
+from netpol_gen.handovers import Handovers
 from netpol_gen.memory import no_collection
 from netpol_gen.readers import sniff, vpc, vpc_table, work
 from netpol_gen.readers.files import expand
@@ -31,6 +32,7 @@ def read_flows(
     stdin: BinaryIO | None = None,
     processes: int | None = None,
     aws_format: str | None = None,
+    handovers: Handovers | None = None,
 ) -> Flows:
     """Read flow logs into one table (`flowtable.schema`) with its ledger.
 
@@ -38,7 +40,7 @@ def read_flows(
     `source` is a name of `sniff.SOURCES`, or `auto`: told for each file from its content. Of `config` only `since`,
     `until`, `strict`, `max_bad` and `max_loss` matter here. `processes` is how many to use, by default one per core
     where the input is large; the result is the same. `aws_format` is the order of fields of AWS records that have no
-    header (`version account-id …`).
+    header (`version account-id …`). `handovers` are the times that no row of a source that knows only addresses may span.
 
     Raises:
         InputError: a path that is not there or not readable.
@@ -60,7 +62,7 @@ def read_flows(
     partials = work.run(jobs, count, window)
     shares = {job.share: table.Share(job.item.name, job.source) for job in jobs}
     tables = [table.build([shares[number] for number in sorted(shares)], partials)] if by_rows or not found else []
-    options = vpc.Options(window, aws_format, processes or 0)
+    options = vpc.Options(window, aws_format, processes or 0, handovers or Handovers())
     tables += [
         kind.table([item for item, its in found if its is kind], options)
         for kind in sniff.SOURCES

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 LINE_MASK = (1 << LINE_BITS) - 1
 _EVIDENCE = tuple(DirectionEvidence)
 
+
 @dataclass(frozen=True, slots=True)
 class Share:
     """What a process is given to read, by number. Numbers follow the order of files and of lines within a file."""

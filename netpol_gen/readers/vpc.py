@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Self
 
 from netpol_gen.errors import InputError, InvariantError, Place, printable
 from netpol_gen.flowtable import Reason
+from netpol_gen.handovers import Handovers
 from netpol_gen.readers.files import Input, Stream
 from netpol_gen.readers.rows import MAX_PLACES, Rows, Window
 from netpol_gen.readers.vpc_lines import arrow_file
@@ -322,6 +323,7 @@ class Options:
     window: Window = field(default_factory=Window)
     aws_format: str | None = None
     threads: int = 0
+    handovers: Handovers = field(default_factory=Handovers)
 
 
 def not_by_rows(stream: Stream, rows: Rows) -> None:

@@ -108,9 +108,7 @@ def doubtful(difference: Difference, *, level: int = 2) -> Iterator[Section]:
     if difference.doubtful:
         text = f"{'#' * level} In doubt: {len(difference.doubtful):,}\n\n"
         text += "What may pass, where the CNI or the pod decides.\n"
-        lines = tuple(
-            markdown_row((r.src, r.dst, r.perhaps_before, r.perhaps_after)) for r in difference.doubtful
-        )
+        lines = tuple(markdown_row((r.src, r.dst, r.perhaps_before, r.perhaps_after)) for r in difference.doubtful)
         yield Section(text, lines, columns(HEAD[1:]), folded(lines))
 
 

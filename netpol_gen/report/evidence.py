@@ -48,9 +48,7 @@ def evidence_json(plan: Plan) -> str:
             }
             for note in plan.notes
         ],
-        "gaps": [
-            {"workload": str(g.workload), "direction": str(g.direction), "reason": g.reason} for g in plan.gaps
-        ],
+        "gaps": [{"workload": str(g.workload), "direction": str(g.direction), "reason": g.reason} for g in plan.gaps],
         "diagnostics": [
             {"code": d.code, "severity": str(d.severity), "subject": d.subject, "message": d.message}
             for d in plan.diagnostics
