@@ -6,7 +6,7 @@ Lines whose destination is such an address become one line per distinct (workloa
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -14,45 +14,75 @@ import numpy as np
 from netpol_gen.codes import Lists, coded, numbered
 from netpol_gen.flowtable import Reason
 from netpol_gen.inventory import Inventory
+from netpol_gen.inventory.dialled import Dialled, Targets
 from netpol_gen.inventory.objects import Pod
-from netpol_gen.inventory.services import backends_of
 from netpol_gen.lines import Lines
-from netpol_gen.model import External, ExternalKind, Party
-from netpol_gen.parties import KIND, PROTOCOLS, VIP, WORKLOAD, Book, Vip
+from netpol_gen.model import External, ExternalKind
+from netpol_gen.parties import KIND, PROTOCOLS, VIP, WORKLOAD, Book, Times, Vip
 from netpol_gen.sets import Address
 
 _LINK_LOCAL = ipaddress.ip_network("169.254.0.0/16")
-_HOUR = 3_600_000_000_000
 _NODE, _OWN_NODE, _API = (KIND[k] for k in (ExternalKind.NODE, ExternalKind.OWN_NODE, ExternalKind.API_SERVER))
 
 
-def behind_vips(lines: Lines, dialled: np.ndarray, first_seen: np.ndarray, book: Book) -> Lines:
-    """One line per distinct (workload, port) behind a dialled address, as of the hour of the flow.
+def behind_vips(lines: Lines, dialled: np.ndarray, times: Times, book: Book) -> Lines:
+    """One line per distinct (workload, port) behind a dialled address, as of the time of the flow.
 
-    `dialled` is what `dialled` gives; `first_seen` is by row of the table.
+    `dialled` is what `dialled` gives; `times` are by row of the table.
     """
     chosen = np.flatnonzero((dialled >= 0) & (lines.reason < 0))
     if not len(chosen):
         return lines
-    time = first_seen[lines.row[chosen]]
-    keys = (dialled, lines.dst, lines.dst_pod, lines.protocol, lines.dst_port)
-    example, group = numbered(*(key[chosen] for key in keys), time // _HOUR)
-    earliest = np.full(len(example), np.iinfo(np.int64).max)
-    np.minimum.at(earliest, group, time)
+    rows = lines.row[chosen]
+    keys = [key[chosen] for key in (dialled, lines.dst, lines.dst_pod, lines.protocol, lines.dst_port)]
+    moments, first, last = _moments(keys[0], keys[3], keys[4], times.of(rows), book)
+    example, group = numbered(*keys, first, last)
     found: list[tuple[int, int, int]] = []
     count = np.zeros(len(example), dtype=np.int64)
-    nowhere = np.zeros(len(example), dtype=bool)
-    asked = zip(*(key[chosen[example]].tolist() for key in keys), earliest.tolist(), strict=True)
-    for i, (at, dst, dst_pod, protocol, port, when) in enumerate(asked):
-        targets = _targets(book, book.parties[at], protocol, port, when)
+    refused: dict[Reason, np.ndarray] = {
+        reason: np.zeros(len(example), dtype=bool)
+        for reason in (Reason.AMBIGUOUS, Reason.NO_BACKEND, Reason.UNKNOWN_PARTY)
+    }
+    asked = zip(*(v[example].tolist() for v in (*keys, times.first[rows], times.last[rows])), strict=True)
+    for i, (at, dst, dst_pod, protocol, port, begin, end) in enumerate(asked):
+        targets = _targets(moments.get((at, protocol, port)), begin, end, book)
+        if isinstance(targets, Reason):
+            if targets is Reason.AMBIGUOUS or isinstance(book.parties[dst], Vip):
+                refused[targets][i] = True
+            continue
         if at != dst:
             # The record names the pod; only its port is still the Service's.
             targets = [(code, number, dst_pod) for code, number, pod in targets if code == dst and pod in (-1, dst_pod)]
         found += targets
         count[i] = len(targets)
-        nowhere[i] = not targets and isinstance(book.parties[dst], Vip)
-    lines.refuse(_mask(len(lines), chosen[nowhere[group]]), Reason.NO_BACKEND)
+        if not targets and isinstance(book.parties[dst], Vip):
+            refused[Reason.NO_BACKEND][i] = True
+    for reason, which in refused.items():
+        lines.refuse(_mask(len(lines), chosen[which[group]]), reason)
     return _replaced(lines, chosen, group, count, np.array(found, dtype=np.int64).reshape(-1, 3))
+
+
+def _moments(
+    dialled: np.ndarray, protocol: np.ndarray, port: np.ndarray, times: Times, book: Book
+) -> tuple[dict[tuple[int, int, int], Dialled], np.ndarray, np.ndarray]:
+    """What is dialled, and for each line between which of its moments its first and last time lie."""
+    example, number = numbered(dialled, protocol, port)
+    found: dict[tuple[int, int, int], Dialled] = {}
+    first, last = np.zeros(len(number), dtype=np.int64), np.zeros(len(number), dtype=np.int64)
+    order = np.argsort(number, kind="stable")
+    ends = np.cumsum(np.bincount(number, minlength=len(example))).tolist()
+    asked = zip(*(values[example].tolist() for values in (dialled, protocol, port)), [0, *ends], ends, strict=False)
+    for at, name, wanted, low, high in asked:
+        party = book.parties[at]
+        if not isinstance(party, External | Vip) or not party.address:
+            continue
+        address = ipaddress.ip_address(party.address)
+        there = found[at, name, wanted] = Dialled(book.inventory, address, wanted, PROTOCOLS[name], times.guard)
+        if moments := there.moments:
+            mine, steps = order[low:high], np.array(moments, dtype=np.int64)
+            first[mine] = np.searchsorted(steps, times.first[mine], side="right")
+            last[mine] = np.searchsorted(steps, times.last[mine], side="right")
+    return found, first, last
 
 
 def _mask(size: int, at: np.ndarray) -> np.ndarray:
@@ -95,7 +125,7 @@ def dialled(lines: Lines, vip_of_end: np.ndarray, plain: np.ndarray, book: Book)
 def _forwarded(nodes: np.ndarray, protocol: np.ndarray, port: np.ndarray, book: Book) -> np.ndarray:
     """Whether a node may lead on from its port: anybody's node port or host port, or its address is a Service's too."""
     index = book.inventory.index
-    ports = {(number, PROTOCOLS.index(name)) for number, name in (*index.node_ports, *index.by_host_port)}
+    ports = {(number, PROTOCOLS.index(name)) for number, name in (*index.ever_on_nodes, *index.by_host_port)}
     example, party = numbered(nodes)
     there = [book.parties[code] for code in nodes[example].tolist()]
     held = np.array([isinstance(p, External) and p.address in book.vips for p in there], dtype=bool)
@@ -104,19 +134,45 @@ def _forwarded(nodes: np.ndarray, protocol: np.ndarray, port: np.ndarray, book: 
     return result
 
 
-def _targets(book: Book, party: Party | Vip, protocol: int, port: int, at: int) -> list[tuple[int, int, int]]:
-    """Party code, port and pod index (-1 unless there is just one pod) behind an address and port."""
-    if not isinstance(party, External | Vip) or not party.address:
+def _targets(there: Dialled | None, first: int, last: int, book: Book) -> list[tuple[int, int, int]] | Reason:
+    """Party code, port and pod index (-1 unless there is just one pod) behind what is dialled from first to last.
+
+    Pods come and go, and whoever was there when the first or the last call came may have been meant. Of what a Service
+    itself says there must be one answer.
+    """
+    if there is None:
         return []
-    found = backends_of(book.inventory, ipaddress.ip_address(party.address), port, PROTOCOLS[protocol], at=at)
-    out: dict[tuple[int, int], int] = {}
-    for target in found:
+    answers = there.between(first, last)
+    if not any(answer.owned for answer in answers):
+        return Reason.UNKNOWN_PARTY
+    led: list[set[tuple[int, int]]] = []
+    pods: dict[tuple[int, int], set[int]] = {}
+    for answer in answers:
+        ends: set[tuple[int, int]] = set()
+        for options in answer.answers:
+            distinct = {frozenset(_ends(option, pods, book)) for option in options}
+            if len(distinct) > 1:
+                return Reason.AMBIGUOUS
+            ends |= distinct.pop()
+        led.append(ends)
+    if any(answer.forms != answers[0].forms for answer in answers) and any(ends != led[0] for ends in led):
+        return Reason.AMBIGUOUS
+    one = there.singly
+    return [(*end, min(pods[end]) if one and len(pods[end]) == 1 else -1) for end in sorted(set().union(*led))]
+
+
+def _ends(targets: Targets, pods: dict[tuple[int, int], set[int]], book: Book) -> Iterator[tuple[int, int]]:
+    """Party code and port of each target; notes its pod."""
+    for target in targets:
+        pod = -1
         if target.pod is not None:
-            key, pod = (book.code(book.party_of(target.pod)), target.port), book.pod_index(target.pod)
-            out[key] = -1 if key in out else pod
+            end, pod = (book.code(book.party_of(target.pod)), target.port), book.pod_index(target.pod)
         elif target.address is not None:
-            out[book.code(_endpoint(book.inventory, target.address)), target.port] = -1
-    return [(code, target_port, pod) for (code, target_port), pod in sorted(out.items())]
+            end = (book.code(_endpoint(book.inventory, target.address)), target.port)
+        else:
+            continue
+        pods.setdefault(end, set()).add(pod)
+        yield end
 
 
 def _endpoint(inventory: Inventory, address: Address) -> External:

@@ -70,9 +70,8 @@ class Book:
         self._codes: dict[Party | Vip, int] = {}
         self._pod_party = np.array([self.code(self.party_of(pod)) for pod in inventory.pods], dtype=np.int64)
         self._pod_index = {_pod_key(pod): i for i, pod in enumerate(inventory.pods)}
-        held = (a for s in inventory.services for a in (*s.cluster_ips, *s.external_ips))
-        self.vips = {text: self.code(Vip(text)) for text in map(str, held)}
-        """Codes of the addresses of Services."""
+        self.vips = {text: self.code(Vip(text)) for text in map(str, inventory.index.ever_at)}
+        """Codes of the addresses of Services, be it at another time."""
 
     def code(self, party: Party | Vip) -> int:
         """The code of a party, a new one if need be."""
@@ -206,10 +205,10 @@ class Book:
         keys: set[tuple[int, int, int]] = set()
         for owner, pod in zip(self._pod_party.tolist(), self.inventory.pods, strict=True):
             keys |= {(owner, _PROTOCOL[p.protocol], p.number) for p in pod.ports}
-        for service in self.inventory.services:
-            for address in (*service.cluster_ips, *service.external_ips):
-                vip = self.code(Vip(str(address)))
-                keys |= {(vip, _PROTOCOL[p.protocol], p.port) for p in service.ports}
+        for address, services in self.inventory.index.ever_at.items():
+            vip = self.code(Vip(str(address)))
+            ports = (port for each in services for version in each for port in version.value.ports)
+            keys |= {(vip, _PROTOCOL[p.protocol], p.port) for p in ports}
         for backend in self.inventory.backends:
             namespace, _, name = backend.pod.partition("/")
             target = self.inventory.pod(namespace, name) if backend.pod else None

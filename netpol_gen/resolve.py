@@ -157,7 +157,7 @@ def _finish(lines: Lines, columns: Columns, addresses: Sequence[str], times: Tim
     lines.refuse(lines.dst_port <= 0, Reason.BAD_FIELD)
     vips = np.array([book.vips.get(address, -1) for address in addresses], dtype=np.int64)
     dialled = behind.dialled(lines, vips, ~known(table.column("backend_ip")), book)
-    lines = behind.behind_vips(lines, dialled, times.first, book)
+    lines = behind.behind_vips(lines, dialled, times, book)
     _refuse_ephemeral(lines, numbers(table.column("signals")), book.listening)
     behind.api_server_ports(lines, book)
     behind.own_nodes(lines, lists(table.column("nodes")), book)

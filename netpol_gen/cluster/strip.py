@@ -72,14 +72,14 @@ def node(obj: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def service(obj: Mapping[str, Any]) -> dict[str, Any]:
-    """Selector, ports, addresses."""
+    """Selector, ports, addresses, and since when."""
     wanted = ("selector", "clusterIP", "clusterIPs", "externalIPs", "type", "externalTrafficPolicy", "externalName")
     spec = _mapping(obj.get("spec"))
     ports = [_pick(p, "name", "port", "protocol", "targetPort", "nodePort") for p in _each(spec.get("ports"))]
     balancer = _mapping(_mapping(obj.get("status")).get("loadBalancer"))
     ingress = [_pick(entry, "ip") for entry in _each(balancer.get("ingress")) if entry.get("ip")]
     return {
-        "metadata": _only(obj, "name", "namespace", "labels"),
+        "metadata": _only(obj, "name", "namespace", "creationTimestamp", "labels"),
         "spec": _filled({**_pick(spec, *wanted), "ports": ports}),
         "status": _filled({"loadBalancer": _filled({"ingress": ingress})}),
     }

@@ -9,6 +9,7 @@ from typing import Any
 
 from netpol_gen.inventory.index import Index
 from netpol_gen.inventory.objects import Backend, Callee, Controller, Namespace, Node, Pod, Service
+from netpol_gen.inventory.versions import Past
 from netpol_gen.model import Diagnostic, Workload
 from netpol_gen.policy import NetworkPolicy
 from netpol_gen.sets import Address, AddressSet
@@ -48,12 +49,15 @@ class Inventory:
     """What the API server itself calls: webhooks and aggregated APIs."""
     api_groups: frozenset[str] = frozenset()
     """API groups of network plug-ins, as far as a snapshot of the live cluster noted them."""
+    past: Past | None = None
+    """Services and endpoints as of other times than the end; `None` if they were always the same."""
     index: Index = field(init=False, repr=False, compare=False)
     """Look-up tables over the above."""
 
     def __post_init__(self) -> None:
         """Build the look-up tables."""
-        index = Index.build(self.pods, self.nodes.values(), self.services, self.backends)
+        past = self.past or Past.of(self.services, self.backends)
+        index = Index.build(self.pods, self.nodes.values(), self.services, self.backends, past)
         object.__setattr__(self, "index", index)
 
     def pods_of(self, workload: Workload) -> tuple[Pod, ...]:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from netpol_gen.errors import InputError, Place, printable
-from netpol_gen.inventory.objects import ContainerPort, Labels
+from netpol_gen.inventory.objects import Backend, ContainerPort, Labels
 from netpol_gen.model import Protocol
 from netpol_gen.selectors import valid_label_key, valid_label_value
 from netpol_gen.sets import MAX_PORT, MIN_PORT, Address, Network, parse_address
@@ -141,6 +141,11 @@ class Memo:
     times: dict[str, int] = field(default_factory=dict)
     ports: dict[bytes, tuple[ContainerPort, ...]] = field(default_factory=dict)
     """By how they are written."""
+    backends: dict[Backend, Backend] = field(default_factory=dict)
+
+    def backend(self, new: Backend) -> Backend:
+        """The one that there is: a history repeats most of a slice with each of its changes."""
+        return self.backends.setdefault(new, new)
 
     def address(self, data: Fields, key: str) -> Address | None:
         """An address in canonical form, `None` if it is missing."""

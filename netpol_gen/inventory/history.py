@@ -37,11 +37,19 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
+class Look:
+    """When an object was seen, `None` if nobody says; in a list of changes also since when it was not otherwise."""
+
+    taken: int | None = None
+    since: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class About:
     """What a List says about itself. `shows_pods` is `None` where that is for its items to say."""
 
     metadata: Mapping[str, Any]
-    taken: int | None
+    look: Look
     namespaces: frozenset[str] | None
     shows_pods: bool | None
     not_read: tuple[str, ...]
@@ -62,31 +70,40 @@ class Gone:
     taken: int
 
 
+Shown = dict[int, frozenset[str] | None]
+"""Times of looks that show all objects of a kind, with the namespaces that they show, `None` for all."""
+
+
 @dataclass(slots=True)
 class Snapshots:
-    """The dated looks: for each time the namespaces whose pods it shows, `None` for all."""
+    """The dated looks."""
 
-    pods_shown: dict[int, frozenset[str] | None] = field(default_factory=dict)
+    pods_shown: Shown = field(default_factory=dict)
+    shown: dict[str, Shown] = field(default_factory=dict)
+    """Of other kinds."""
     gone_pods: dict[Hashable, list[Gone]] = field(default_factory=dict)
     """By uid, else by namespace and name."""
     _read: dict[int, About] = field(default_factory=dict)
 
-    def taken_at(self, manifest: Manifest) -> int | None:
-        """When the manifest's list was dumped, if it says so; notes that the list shows pods."""
+    def look(self, manifest: Manifest) -> Look:
+        """When the manifest's list was dumped, if it says so; notes what the list shows."""
         metadata = manifest.list_metadata
         if not metadata:
-            return None
+            return _UNDATED
         # One object per list: the annotations of 20,000 items need one look. Holding it keeps its id from being reused.
         about = self._read.get(id(metadata))
         if about is None:
             about = self._read[id(metadata)] = _about(metadata, manifest.place)
-        taken, shows = about.taken, about.shows_pods
-        if taken is not None and (
-            shows or (shows is None and (manifest.kind == "Pod" or manifest.list_kind == "PodList"))
-        ):
-            held = self.pods_shown.get(taken, frozenset())
-            self.pods_shown[taken] = None if held is None or about.namespaces is None else held | about.namespaces
-        return taken
+        taken, shows = about.look.taken, about.shows_pods
+        if taken is not None:
+            pods = manifest.kind == "Pod" or manifest.list_kind == "PodList"
+            if shows or (shows is None and pods):
+                _note(self.pods_shown, taken, about)
+            # A list of changes leaves out what stayed, and one with gaps what could not be read.
+            if about.look.since is None and not about.not_read and not pods:
+                kind = manifest.list_kind.removesuffix("List") if manifest.empty_list else manifest.kind
+                _note(self.shown.setdefault(kind, {}), taken, about)
+        return about.look
 
     @property
     def lists(self) -> list[About]:
@@ -105,16 +122,28 @@ class Snapshots:
         return min(later, default=None)
 
 
+_UNDATED = Look()
+
+
+def _note(shown: Shown, taken: int, about: About) -> None:
+    held = shown.get(taken, frozenset())
+    shown[taken] = None if held is None or about.namespaces is None else held | about.namespaces
+
+
 def _about(metadata: Mapping[str, Any], place: Place) -> About:
     found = Fields(metadata, Place(place.path, 0, place.document, "metadata")).sub("annotations")
     taken, names, shows = found.text(TAKEN_AT), found.text(NAMESPACES), found.text(SHOWS_PODS)
     if shows not in ("", "true", "false"):
         raise found.wrong(SHOWS_PODS, "true or false")
+    since = found.text(CHANGES_SINCE)
     return About(
         metadata,
-        parse_time(taken, found.at(TAKEN_AT)) if taken else None,
+        Look(
+            parse_time(taken, found.at(TAKEN_AT)) if taken else None,
+            parse_time(since, found.at(CHANGES_SINCE)) if since else None,
+        ),
         _words(names) if names else None,
-        False if found.text(CHANGES_SINCE) else {"true": True, "false": False}.get(shows),
+        False if since else {"true": True, "false": False}.get(shows),
         tuple(line for line in found.text(NOT_READ).splitlines() if line),
         _words(found.text(API_GROUPS)),
     )
@@ -155,16 +184,18 @@ class Latest(Generic[T]):
     _gone: dict[Hashable, int] = field(default_factory=dict)
     contradictions: set[str] = field(default_factory=set)
 
-    def add(self, value: T, taken: int | None) -> None:
+    def add(self, value: T, look: Look) -> None:
         """One look."""
         key = self.name(value)
-        look = (-1 if taken is None else taken, value)
+        self._add(key, (-1 if look.taken is None else look.taken, value))
+
+    def _add(self, key: Hashable, look: tuple[int, T]) -> None:
         held = self._held.setdefault(key, look)
         if held is look or held == look:
             return
         if held[0] == look[0]:
-            self.contradictions.add(_ref(value))
-        if look[0] > held[0] or (look[0] == held[0] and _text(value) > _text(held[1])):
+            self.contradictions.add(_ref(look[1]))
+        if look[0] > held[0] or (look[0] == held[0] and sorts_behind(look[1], held[1])):
             self._held[key] = look
 
     def drop(self, key: Hashable, taken: int) -> None:
@@ -175,6 +206,11 @@ class Latest(Generic[T]):
         """All objects that are still there, sorted by name."""
         there = [key for key, (taken, _) in self._held.items() if taken >= self._gone.get(key, taken)]
         return [self._held[key][1] for key in sorted(there)]  # type: ignore[type-var]
+
+
+def sorts_behind(one: Any, other: Any) -> bool:
+    """Which of two looks of one date is taken, whatever the order of files."""
+    return _text(one) > _text(other)
 
 
 def _text(value: Any) -> str:

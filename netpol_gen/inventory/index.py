@@ -6,7 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from netpol_gen.inventory.objects import Backend, Labels, Node, Pod, Service, ServicePort
+from netpol_gen.inventory.objects import Backend, Endpoints, Labels, Node, Pod, Service, ServicePort
+from netpol_gen.inventory.versions import Past, Versions
 from netpol_gen.model import Protocol, Workload
 from netpol_gen.sets import Address
 
@@ -22,6 +23,8 @@ class Index:
     """By namespace, key and value."""
     by_address: dict[Address, list[Pod]] = field(default_factory=lambda: defaultdict(list))
     """Living pods with a network of their own."""
+    held_by: dict[Address, list[Pod]] = field(default_factory=lambda: defaultdict(list))
+    """The same with those that have ended."""
     by_host_port: dict[tuple[int, Protocol], list[Pod]] = field(default_factory=lambda: defaultdict(list))
     nodes: dict[Address, Node] = field(default_factory=dict)
     services: dict[tuple[str, str], Service] = field(default_factory=dict)
@@ -32,10 +35,23 @@ class Index:
     )
     backends: dict[str, list[Backend]] = field(default_factory=lambda: defaultdict(list))
     """By the Service's `namespace/name`."""
+    ever_at: dict[Address, list[Versions[Service]]] = field(default_factory=lambda: defaultdict(list))
+    """Services that had an address at any time."""
+    ever_on_nodes: dict[tuple[int, Protocol], list[Versions[Service]]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
+    """Services that had a port of the nodes at any time."""
+    ever_endpoints: dict[str, list[Versions[Endpoints]]] = field(default_factory=lambda: defaultdict(list))
+    """EndpointSlices of a Service at any time, by its `namespace/name`; Endpoints only where it never had any."""
 
     @classmethod
     def build(
-        cls, pods: Sequence[Pod], nodes: Iterable[Node], services: Iterable[Service], backends: Iterable[Backend]
+        cls,
+        pods: Sequence[Pod],
+        nodes: Iterable[Node],
+        services: Iterable[Service],
+        backends: Iterable[Backend],
+        past: Past,
     ) -> Index:
         """Sort everything into its tables."""
         by_workload: dict[Workload, list[Pod]] = defaultdict(list)
@@ -51,6 +67,7 @@ class Index:
             index._add_service(service)
         for backend in backends:
             index.backends[backend.service].append(backend)
+        index._add_past(past)
         return index
 
     def pods_with(self, namespace: str, labels: Labels) -> list[Pod]:
@@ -69,8 +86,9 @@ class Index:
             self.by_label[pod.namespace, label, value].append(pod)
         if pod.host_network:
             return
-        if pod.live:
-            for address in pod.addresses:
+        for address in pod.addresses:
+            self.held_by[address].append(pod)
+            if pod.live:
                 self.by_address[address].append(pod)
         for host_port in sorted({(p.host_port, p.protocol) for p in pod.ports if p.host_port}):
             self.by_host_port[host_port].append(pod)
@@ -83,3 +101,16 @@ class Index:
         for port in service.ports:
             if port.node_port is not None:
                 self.node_ports[port.node_port, port.protocol].append((service, port))
+
+    def _add_past(self, past: Past) -> None:
+        for service in past.services:
+            values = [version.value for version in service]
+            for address in dict.fromkeys(a for s in values for a in (*s.cluster_ips, *s.external_ips)):
+                self.ever_at[address].append(service)
+            for number in dict.fromkeys((p.node_port, p.protocol) for s in values for p in s.ports if p.node_port):
+                self.ever_on_nodes[number].append(service)
+        sliced = {each[0].value.service for each in past.endpoints if each[0].value.slice}
+        for endpoints in past.endpoints:
+            value = endpoints[0].value
+            if value.service and (value.slice or value.service not in sliced):
+                self.ever_endpoints[value.service].append(endpoints)

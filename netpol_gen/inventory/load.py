@@ -14,8 +14,8 @@ from netpol_gen.errors import printable
 from netpol_gen.inventory import network
 from netpol_gen.inventory.base import Inventory, pod_key
 from netpol_gen.inventory.fields import Memo
-from netpol_gen.inventory.history import GONE, Gone, Latest, Snapshots, merge_pods, parse_gone
-from netpol_gen.inventory.objects import Backend, Controller, Namespace, Node, Pod, Service
+from netpol_gen.inventory.history import GONE, Gone, Latest, Look, Shown, Snapshots, merge_pods, parse_gone
+from netpol_gen.inventory.objects import Backend, Controller, Endpoints, Namespace, Node, Pod, Service
 from netpol_gen.inventory.owners import Owners, controllers_of
 from netpol_gen.inventory.parse import (
     CONTROLLERS,
@@ -26,6 +26,7 @@ from netpol_gen.inventory.parse import (
     parse_pod,
     stand_in,
 )
+from netpol_gen.inventory.versions import Looks, Past
 from netpol_gen.manifests import PARSERS, Manifest, read_manifests
 from netpol_gen.memory import no_collection
 from netpol_gen.model import Diagnostic, Severity, Workload
@@ -93,10 +94,8 @@ class _Found:
     pods: list[tuple[SeenPod, int | None]] = field(default_factory=list)
     namespaces: Latest[Namespace] = field(default_factory=lambda: Latest(lambda n: n.name))
     nodes: Latest[Node] = field(default_factory=lambda: Latest(lambda n: n.name))
-    services: Latest[Service] = field(default_factory=lambda: Latest(_by_name))
-    endpoints: Latest[network.Endpoints] = field(
-        default_factory=lambda: Latest(lambda e: (e.namespace, e.name, e.slice))
-    )
+    services: Looks[Service] = field(default_factory=lambda: Looks(_by_name))
+    endpoints: Looks[Endpoints] = field(default_factory=lambda: Looks(lambda e: (e.namespace, e.name, e.slice)))
     controllers: Latest[SeenController] = field(default_factory=lambda: Latest(lambda c: c.controller.workload))
     policies: Latest[NetworkPolicy] = field(default_factory=lambda: Latest(_by_name))
     tiers: Latest[TierPolicy] = field(default_factory=lambda: Latest(lambda t: t.ref))
@@ -108,36 +107,36 @@ class _Found:
 
     def take(self, manifest: Manifest) -> None:
         """Put one object where it belongs."""
-        taken = self.snapshots.taken_at(manifest)
+        look = self.snapshots.look(manifest)
         if manifest.empty_list:
             return
         kind, context = (manifest.group, manifest.kind), self.context
         match kind:
             case ("", "Pod"):
-                self.pods.append((parse_pod(manifest, context), taken))
+                self.pods.append((parse_pod(manifest, context), look.taken))
             case ("", "Namespace"):
-                self.namespaces.add(network.parse_namespace(manifest, context), taken)
+                self.namespaces.add(network.parse_namespace(manifest, context), look)
             case ("", "Node"):
-                self.nodes.add(network.parse_node(manifest, context), taken)
+                self.nodes.add(network.parse_node(manifest, context), look)
             case ("", "Service"):
-                self.services.add(network.parse_service(manifest, context), taken)
+                self.services.add(network.parse_service(manifest, context), look)
             case ("discovery.k8s.io", "EndpointSlice"):
-                self.endpoints.add(network.parse_slice(manifest, context), taken)
+                self.endpoints.add(network.parse_slice(manifest, context), look)
             case ("", "Endpoints"):
-                self.endpoints.add(network.parse_endpoints(manifest, context), taken)
+                self.endpoints.add(network.parse_endpoints(manifest, context), look)
             case _ if kind in CONTROLLERS:
-                self.controllers.add(parse_controller(manifest, context), taken)
+                self.controllers.add(parse_controller(manifest, context), look)
             case _ if kind in PARSERS:
-                self._take_policy(manifest, taken)
+                self._take_policy(manifest, look)
             case _:
-                self._take_other(manifest, taken)
+                self._take_other(manifest, look)
 
-    def _take_other(self, manifest: Manifest, taken: int | None) -> None:
+    def _take_other(self, manifest: Manifest, look: Look) -> None:
         kind = (manifest.group, manifest.kind)
         if kind in network.CALLERS:
-            self.callees.add(network.parse_callees(manifest), taken)
+            self.callees.add(network.parse_callees(manifest), look)
         elif kind == GONE:
-            self.gone.append(parse_gone(manifest, taken))
+            self.gone.append(parse_gone(manifest, look.taken))
         elif kind in network.POD_RANGES:
             self.pod_cidrs += network.parse_ranges(manifest)
         elif kind in network.SERVICE_RANGES:
@@ -145,18 +144,19 @@ class _Found:
         else:
             self.other[manifest.full_kind] = self.other.get(manifest.full_kind, 0) + 1
 
-    def _take_policy(self, manifest: Manifest, taken: int | None) -> None:
+    def _take_policy(self, manifest: Manifest, look: Look) -> None:
         parser = PARSERS[manifest.group, manifest.kind]
         value = parser(manifest.data, manifest.place, self.context.default_namespace)
         if isinstance(value, NetworkPolicy):
-            self.policies.add(value, taken)
+            self.policies.add(value, look)
         else:
-            self.tiers.add(value, taken)
+            self.tiers.add(value, look)
 
     def inventory(self, pod_cidrs: Iterable[Network], service_cidrs: Iterable[Network]) -> Inventory:
         """Everything put together."""
         for gone in self.gone:
             self._drop(gone)
+        past = self._past()
         seen = merge_pods(self.pods, self.snapshots)
         owners = Owners.of(self.controllers.values())
         climbed = [(pod, *owners.workload_of(pod)) for pod in seen]
@@ -170,7 +170,8 @@ class _Found:
         held = [a for pod in pods if not pod.host_network for a in pod.addresses]
         self.pod_cidrs += [*pod_cidrs, *(cidr for node in nodes for cidr in node.pod_cidrs)]
         self.service_cidrs += service_cidrs
-        virtual = [ip for service in services for ip in service.cluster_ips]
+        # Also of those that are gone: what held an address once is still no outside address.
+        virtual = [ip for ips in {v.value.cluster_ips for each in past.services for v in each} for ip in ips]
         return Inventory(
             MappingProxyType({n.name: n for n in self.namespaces.values()}),
             MappingProxyType({n.name: n for n in nodes}),
@@ -190,6 +191,25 @@ class _Found:
             ),
             tuple(sorted({c for each in self.callees.values() for c in each.callees})),
             frozenset().union(*(about.api_groups for about in self.snapshots.lists)),
+            past,
+        )
+
+    def _past(self) -> Past:
+        """Services and endpoints of all times; those that a later look lacks are dropped from the latest ones."""
+        shown = self.snapshots.shown
+        services = shown.get("Service", {})
+        slices, plain = shown.get("EndpointSlice", {}), shown.get("Endpoints", {})
+
+        def endpoints_shown(value: Endpoints) -> Shown:
+            return slices if value.slice else plain
+
+        self.services.drop_absent(lambda _: services)
+        self.endpoints.drop_absent(endpoints_shown)
+        dated = [about.look.taken for about in self.snapshots.lists if about.look.taken is not None]
+        return Past(
+            self.services.versions(lambda _: services),
+            self.endpoints.versions(endpoints_shown),
+            max(dated, default=None),
         )
 
     def _drop(self, gone: Gone) -> None:
@@ -204,10 +224,13 @@ class _Found:
                 self.nodes.drop(gone.name, taken)
             case ("", "Service"):
                 self.services.drop(by_name, taken)
+                self.services.went(by_name, gone.last_seen, gone.gone_by)
             case ("discovery.k8s.io", "EndpointSlice"):
                 self.endpoints.drop((*by_name, True), taken)
+                self.endpoints.went((*by_name, True), gone.last_seen, gone.gone_by)
             case ("", "Endpoints"):
                 self.endpoints.drop((*by_name, False), taken)
+                self.endpoints.went((*by_name, False), gone.last_seen, gone.gone_by)
             case ("networking.k8s.io", "NetworkPolicy"):
                 self.policies.drop(by_name, taken)
             case kind if kind in CONTROLLERS:

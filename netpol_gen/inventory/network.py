@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from netpol_gen.errors import InputError
 from netpol_gen.inventory.base import NAME_LABEL
 from netpol_gen.inventory.fields import Fields, parse_network
-from netpol_gen.inventory.objects import Backend, Callee, Namespace, Node, Service, ServicePort
+from netpol_gen.inventory.objects import Backend, Callee, Endpoints, Namespace, Node, Service, ServicePort
 from netpol_gen.inventory.parse import Context
 from netpol_gen.manifests import Manifest
 from netpol_gen.sets import Address, Network
@@ -31,17 +31,6 @@ _TUNNELS = (
 )
 _DEFAULT_CALLEE_PORT = 443
 _OVN_SUBNETS = "k8s.ovn.org/node-subnets"
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoints:
-    """One EndpointSlice or Endpoints object. `name` is its own; `service` is `namespace/name`, empty if it has none."""
-
-    namespace: str
-    name: str
-    service: str
-    backends: tuple[Backend, ...]
-    slice: bool
 
 
 def parse_namespace(manifest: Manifest, context: Context) -> Namespace:
@@ -120,6 +109,7 @@ def parse_service(manifest: Manifest, context: Context) -> Service:
         spec.text("type") or "ClusterIP",
         spec.text("externalTrafficPolicy") or "Cluster",
         spec.text("externalName"),
+        memo.time(metadata, "creationTimestamp"),
     )
 
 
@@ -149,11 +139,13 @@ def parse_slice(manifest: Manifest, context: Context) -> Endpoints:
         ready = endpoint.sub("conditions").data.get("ready") is not False
         for address in context.memo.each_address(endpoint, "addresses"):
             backends += [
-                Backend(service, port.text("name"), port.protocol(), number, address, pod, ready)
+                context.memo.backend(Backend(service, port.text("name"), port.protocol(), number, address, pod, ready))
                 for port in top.each("ports")
                 if (number := port.port("port")) is not None
             ]
-    return Endpoints(namespace, name, service, tuple(backends), slice=True)
+    return Endpoints(
+        namespace, name, service, tuple(backends), slice=True, created=context.memo.time(metadata, "creationTimestamp")
+    )
 
 
 def parse_endpoints(manifest: Manifest, context: Context) -> Endpoints:
@@ -170,8 +162,13 @@ def parse_endpoints(manifest: Manifest, context: Context) -> Endpoints:
                 address, pod = context.memo.address(entry, "ip"), _target_pod(entry, namespace)
                 if address is None:
                     raise InputError("no address", entry.at("ip"))
-                backends += [Backend(service, n, protocol, p, address, pod, ready) for n, protocol, p in ports]
-    return Endpoints(namespace, name, service, tuple(backends), slice=False)
+                backends += [
+                    context.memo.backend(Backend(service, n, protocol, p, address, pod, ready))
+                    for n, protocol, p in ports
+                ]
+    return Endpoints(
+        namespace, name, service, tuple(backends), slice=False, created=context.memo.time(metadata, "creationTimestamp")
+    )
 
 
 def _target_pod(endpoint: Fields, namespace: str) -> str:

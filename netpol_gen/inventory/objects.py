@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from netpol_gen.model import Protocol, Workload
@@ -122,6 +122,8 @@ class Service:
     type: str = "ClusterIP"
     external_traffic_policy: str = "Cluster"
     external_name: str = ""
+    created: int | None = field(default=None, compare=False)
+    """Nanoseconds since the epoch, UTC; no part of what the Service is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +139,19 @@ class Backend:
     pod: str = ""
     """`namespace/name` of the target pod, empty for others."""
     ready: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoints:
+    """One EndpointSlice or Endpoints object. `name` is its own; `service` is `namespace/name`, empty if it has none."""
+
+    namespace: str
+    name: str
+    service: str
+    backends: tuple[Backend, ...]
+    slice: bool
+    created: int | None = field(default=None, compare=False)
+    """As of a Service."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -8,22 +8,13 @@ controller would do it: the Service's selector over pods, a named target port re
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 from netpol_gen.inventory.base import Inventory
-from netpol_gen.inventory.objects import Backend, Node, Pod, Service, ServicePort
+from netpol_gen.inventory.dialled import Dialled
+from netpol_gen.inventory.objects import Backend, Node, Service, ServicePort
+from netpol_gen.inventory.targets import Target, host_ports, on_pod, target_key
 from netpol_gen.model import Protocol, Workload
 from netpol_gen.sets import Address
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """One place where a connection ends. `pod` is `None` for an address that no pod of the inventory holds."""
-
-    pod: Pod | None
-    address: Address | None
-    """`None` for the stand-in of a workload without pods (plain manifests)."""
-    port: int
 
 
 def backends_of(
@@ -38,25 +29,32 @@ def backends_of(
     """Targets of `address:port`, sorted; `()` if no Service or host port leads on from there, or none has endpoints.
 
     `family` (4 or 6) is the family of the backends, by default that of `address`. `at` (nanoseconds since the epoch)
-    asks for pods that were there at that time; without it, for pods that are alive at the end of the inventory.
+    asks for what may have stood there at that time; without it, for pods that are alive at the end of the inventory.
     """
     family = family or address.version
     found: dict[tuple[str, ...], Target] = {}
+    if at is not None:
+        answers = Dialled(inventory, address, port, protocol, 0, family).at(at).answers
+        found = {target_key(target): target for options in answers for option in options for target in option}
+        return tuple(found[key] for key in sorted(found))
     node = inventory.node_at(address)
     for service, service_port in _dialled(inventory, address, node, port, protocol):
-        for target in _targets(inventory, service, service_port, family, at):
-            found[_key(target)] = target
+        for target in _targets(inventory, service, service_port, family):
+            found[target_key(target)] = target
     if node is not None and address in node.addresses:
-        for target in _host_ports(inventory, node, port, protocol, family, at):
-            found[_key(target)] = target
+        for target in host_ports(inventory, node, port, protocol, family, None):
+            found[target_key(target)] = target
     return tuple(found[key] for key in sorted(found))
 
 
 def service_targets(
-    inventory: Inventory, service: Service, port: ServicePort, family: int | None = None, *, at: int | None = None
+    inventory: Inventory, service: Service, port: ServicePort, family: int | None = None
 ) -> tuple[Target, ...]:
-    """Targets of one port of a Service, sorted; `family` restricts them to addresses of that family."""
-    found = {_key(target): target for target in _targets(inventory, service, port, family, at)}
+    """Targets of one port of a Service at the end of the inventory, sorted.
+
+    `family` restricts them to addresses of that family.
+    """
+    found = {target_key(target): target for target in _targets(inventory, service, port, family)}
     return tuple(found[key] for key in sorted(found))
 
 
@@ -85,17 +83,14 @@ def _dialled(
         yield from inventory.index.node_ports.get((port, protocol), ())
 
 
-def _targets(
-    inventory: Inventory, service: Service, port: ServicePort, family: int | None, at: int | None
-) -> Iterator[Target]:
+def _targets(inventory: Inventory, service: Service, port: ServicePort, family: int | None) -> Iterator[Target]:
     ref = f"{service.namespace}/{service.name}"
-    # Slices say who serves at the end of the inventory, not who served earlier: for that, pods have their times.
-    if ref in inventory.sliced and (at is None or not service.selector):
+    if ref in inventory.sliced:
         yield from _from_slices(inventory, inventory.index.backends.get(ref, ()), port, family)
     elif service.selector:
         for pod in inventory.index.pods_with(service.namespace, service.selector):
-            if _there(pod, at):
-                yield from _on_pod(pod, port, family)
+            if pod.live:
+                yield from on_pod(pod, port, family)
 
 
 def _from_slices(
@@ -112,39 +107,3 @@ def _from_slices(
             holders = inventory.index.by_address.get(backend.address, [])
             pod = holders[0] if len(holders) == 1 else None
         yield Target(pod, backend.address, backend.port)
-
-
-def _on_pod(pod: Pod, port: ServicePort, family: int | None) -> Iterator[Target]:
-    if isinstance(port.target, int):
-        numbers = {port.target}
-    else:
-        # The same name may mean another number on the next pod; a pod without it is no endpoint.
-        numbers = {p.number for p in pod.ports if (p.name, p.protocol) == (port.target, port.protocol)}
-    addresses: Iterable[Address | None] = (a for a in pod.addresses if family in (None, a.version))
-    if pod.template or (pod.observed and not pod.addresses):
-        addresses = (None,)
-    for address in addresses:
-        yield from (Target(pod, address, number) for number in sorted(numbers))
-
-
-def _host_ports(
-    inventory: Inventory, node: Node, port: int, protocol: Protocol, family: int, at: int | None
-) -> Iterator[Target]:
-    """Pods to which the node forwards one of its own ports."""
-    for pod in inventory.index.by_host_port.get((port, protocol), ()):
-        if pod.node == node.name and not pod.host_network and _there(pod, at):
-            numbers = sorted({p.number for p in pod.ports if (p.host_port, p.protocol) == (port, protocol)})
-            for address in (a for a in pod.addresses if a.version == family):
-                yield from (Target(pod, address, number) for number in numbers)
-
-
-def _there(pod: Pod, at: int | None) -> bool:
-    if at is None:
-        return pod.live
-    return (pod.started is None or pod.started <= at) and (pod.ended is None or at <= pod.ended)
-
-
-def _key(target: Target) -> tuple[str, ...]:
-    pod = target.pod
-    name = (pod.namespace, pod.name, pod.uid) if pod else ("", "", "")
-    return (*name, str(target.address or ""), f"{target.port:05}")

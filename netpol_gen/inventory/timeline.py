@@ -41,7 +41,7 @@ class Owner(IntEnum):
     """Changed hands too close to that time, or two pods claim it."""
     NODE = -3
     VIP = -4
-    """A Service's cluster IP, external IP or load balancer address."""
+    """A Service's cluster IP, external IP or load balancer address, now or at another time."""
     OUTSIDE = -5
 
 
@@ -113,7 +113,7 @@ class Timeline:
             _duplicates(inventory.pods, claims, codes),
             tuple(claims),
             codes,
-            frozenset(codes[a] for a in services if a in codes),
+            frozenset(codes[a] for a in inventory.index.ever_at if a in codes),
             services,
             (inside.v4, inside.v6),
         )
@@ -186,7 +186,7 @@ class Timeline:
             return int(Owner.NODE)
         if code is not None:
             return code
-        if address in self._services:
+        if address in self.inventory.index.ever_at:
             return int(Owner.VIP)
         return int(Owner.UNKNOWN_INSIDE if _within(address, self._inside) else Owner.OUTSIDE)
 

@@ -40,7 +40,7 @@ def read_flows(
     `source` is a name of `sniff.SOURCES`, or `auto`: told for each file from its content. Of `config` only `since`,
     `until`, `strict`, `max_bad` and `max_loss` matter here. `processes` is how many to use, by default one per core
     where the input is large; the result is the same. `aws_format` is the order of fields of AWS records that have no
-    header (`version account-id …`). `handovers` are the times that no row of a source that knows only addresses may span.
+    header (`version account-id …`). `handovers` are times that rows of a source that knows only addresses do not span.
 
     Raises:
         InputError: a path that is not there or not readable.

@@ -1,0 +1,238 @@
+"""What stands behind an address and a port in the course of time.
+
+Services change: a target port, a selector, the owner of an address. Between two looks that differ nobody knows which
+of them a client met; then there is more than one answer, and who asks must see whether they come to the same.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from netpol_gen.inventory.base import Inventory
+from netpol_gen.inventory.objects import Endpoints, Pod, Service, ServicePort
+from netpol_gen.inventory.targets import Target, host_ports, on_pod, target_key, there
+from netpol_gen.inventory.versions import Version, Versions, changes, possible
+from netpol_gen.model import Protocol
+from netpol_gen.sets import Address
+
+Targets = tuple[Target, ...]
+
+_EVER = (-(2**62), 2**62)
+"""Before and after every time."""
+_FEW, _MANY = 8, 256
+"""So many pods are looked at one by one; of several workloads more, which differ in which of them is ready when."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What may have stood there at one time."""
+
+    forms: tuple[tuple[int, ...], ...]
+    """By object, which of its versions were possible."""
+    answers: tuple[tuple[Targets, ...], ...]
+    """By object, where it led in each of them; one at least."""
+    owned: bool
+    """Whether there may have been anything that leads on from that address."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Selected:
+    """The pods that a Service selects at any time."""
+
+    pods: tuple[Pod, ...]
+    alike: bool
+    """Whether all have one workload and the same ports."""
+
+    @property
+    def singly(self) -> bool:
+        """Whether each one matters by itself: its life, and whether it is ready."""
+        return len(self.pods) <= _FEW or (not self.alike and len(self.pods) < _MANY)
+
+    @classmethod
+    def of(cls, pods: Sequence[Pod]) -> _Selected:
+        return cls(tuple(pods), len({_kind(pod) for pod in pods}) < 2)
+
+    def moments(self) -> Iterator[int]:
+        """Times from which a pod is there or no more, or else the first or last of its kind."""
+        spans: dict[object, list[tuple[int | None, int | None]]] = {}
+        for number, pod in enumerate(self.pods):
+            spans.setdefault(number if self.singly else _kind(pod), []).append((pod.started, pod.ended))
+        for found in spans.values():
+            yield from _union(found)
+
+
+def _kind(pod: Pod) -> object:
+    return (pod.workload, pod.addresses if pod.host_network else (), pod.ports)
+
+
+class Dialled:
+    """One address and port, as of any time. `guard` (nanoseconds) is how far clocks may disagree."""
+
+    def __init__(
+        self,
+        inventory: Inventory,
+        address: Address,
+        port: int,
+        protocol: Protocol,
+        guard: int,
+        family: int | None = None,
+    ) -> None:
+        """`family` (4 or 6) is that of the backends, by default that of `address`."""
+        self._inventory = inventory
+        self._address, self._port, self._protocol, self._guard = address, port, protocol, guard
+        self._family = family or address.version
+        index, node = inventory.index, inventory.node_at(address)
+        self._node = node if node is not None and address in node.addresses else None
+        found = {id(each): each for each in index.ever_at.get(address, ())}
+        if self._node is not None:
+            found |= {id(each): each for each in index.ever_on_nodes.get((port, protocol), ())}
+        self._services = list(found.values())
+        self._pods = {id(v): _Selected.of(self._selected(v.value)) for each in self._services for v in each}
+        self._forms: list[int] = sorted({t for each in self._services for t in self._service_changes(each)})
+        hosts = index.by_host_port.get((port, protocol), ()) if self._node is not None else ()
+        selected = [*self._pods.values(), _Selected.of(hosts)]
+        self.singly: bool = all(each.singly for each in selected)
+        """Whether the pods of an answer are the ones that were there, and not just some of their workload."""
+        times = {t for each in selected for t in each.moments()}
+        for each in self._services:
+            if any(not self._pods[id(version)].alike for version in each):
+                times.update(self._slice_changes(each))
+        self.moments: list[int] = sorted(t for t in times.union(self._forms) if _EVER[0] < t < _EVER[1])
+        """Times from which there may be another answer, ascending."""
+        self._known: dict[int, Answer] = {}
+
+    def at(self, time: int) -> Answer:
+        """What may have stood there."""
+        place = bisect_right(self.moments, time)
+        if place not in self._known:
+            self._known[place] = self._answer(time)
+        return self._known[place]
+
+    def between(self, first: int, last: int) -> list[Answer]:
+        """The answers at both times, and those between them that differ in more than the pods that were there."""
+        low, high = bisect_right(self._forms, first), bisect_right(self._forms, last)
+        return [self.at(time) for time in dict.fromkeys((first, *self._forms[low:high], last))]
+
+    def _answer(self, time: int) -> Answer:
+        forms, answers, owned, sure = [], [], False, []
+        for service in self._services:
+            found, absent = possible(service, time, self._guard)
+            options = {option for version in found for option in self._led(version, time)}
+            if absent or not found:
+                options.add(())
+            holds = [self._holds(version.value) for version in found]
+            owned = owned or any(holds)
+            forms.append(tuple(v.looked or 0 for v in found))
+            answers.append(tuple(sorted(options, key=lambda option: [*map(target_key, option)])))
+            sure.append(all(holds) and len(found) == 1 and found[0].sure(time, -self._guard))
+        if sum(sure) == 1 and any(self._address in v.value.cluster_ips for v in self._services[sure.index(True)]):
+            # One Service at a time has a cluster IP: where one has it for sure, another that may have is gone.
+            one = sure.index(True)
+            forms, answers = [forms[one]], [answers[one]]
+        if self._node is not None:
+            pods = host_ports(self._inventory, self._node, self._port, self._protocol, self._family, time)
+            answers.append((tuple(pods),))
+            owned = True
+        return Answer(tuple(forms), tuple(answers), owned)
+
+    def _holds(self, service: Service) -> bool:
+        return self._address in service.cluster_ips or self._address in service.external_ips or self._node is not None
+
+    def _ports(self, service: Service) -> Iterator[ServicePort]:
+        """The ports of a Service that a client reaches here."""
+        if self._address in service.cluster_ips or self._address in service.external_ips:
+            yield from (p for p in service.ports if (p.port, p.protocol) == (self._port, self._protocol))
+        if self._node is not None:
+            yield from (p for p in service.ports if (p.node_port, p.protocol) == (self._port, self._protocol))
+
+    def _led(self, version: Version[Service], time: int) -> set[Targets]:
+        """Where one form of a Service may have led."""
+        service = version.value
+        found: dict[Target, None] = {}
+        perhaps: dict[Target, None] = {}
+        for port in self._ports(service):
+            if service.selector:
+                for pod in self._serving(version, time):
+                    found.update(dict.fromkeys(on_pod(pod, port, self._family)))
+                continue
+            # Without a selector only what its endpoints say.
+            for each in self._slices(service):
+                options = self._listed(each, port, time)
+                (found if len(options) == 1 else perhaps).update((t, None) for option in options for t in option)
+        return {_sorted(found), _sorted(found | perhaps)}
+
+    def _selected(self, service: Service) -> list[Pod]:
+        return self._inventory.index.pods_with(service.namespace, service.selector) if service.selector else []
+
+    def _slices(self, service: Service) -> Sequence[Versions[Endpoints]]:
+        return self._inventory.index.ever_endpoints.get(f"{service.namespace}/{service.name}", ())
+
+    def _service_changes(self, service: Versions[Service]) -> Iterator[int]:
+        yield from changes(service, self._guard)
+        if any(not version.value.selector for version in service):
+            yield from self._slice_changes(service)
+
+    def _slice_changes(self, service: Versions[Service]) -> Iterator[int]:
+        until = None if self._inventory.past is None else self._inventory.past.looked_until
+        yield from () if until is None else (until + 1,)
+        for each in self._slices(service[0].value):
+            yield from changes(each, self._guard)
+            yield from () if each[0].looked is None else (each[0].looked,)
+
+    def _serving(self, version: Version[Service], time: int) -> list[Pod]:
+        """Pods that were there, without those that are listed as not ready by what was seen before and after."""
+        selected, past = self._pods[id(version)], self._inventory.past
+        pods = [pod for pod in selected.pods if there(pod, time)]
+        if selected.alike or not selected.singly or past is None or time > (past.looked_until or _EVER[0]):
+            return pods
+        ready: set[str] = set()
+        listed: set[str] = set()
+        for each in self._slices(version.value):
+            if each[0].looked is None or time < each[0].looked:
+                continue
+            listed.update(backend.pod for v in each for backend in v.value.backends)
+            found, _ = possible(each, time, self._guard)
+            ready.update(backend.pod for v in found for backend in v.value.backends if backend.ready)
+        kept = [p for p in pods if (name := f"{p.namespace}/{p.name}") in ready or name not in listed]
+        # A Service none of whose pods is ready leads to whichever becomes so first.
+        return kept or pods
+
+    def _listed(self, endpoints: Versions[Endpoints], port: ServicePort, time: int) -> set[Targets]:
+        found, absent = possible(endpoints, time, self._guard)
+        options = {_sorted(self._endpoints(version.value, port, time)) for version in found}
+        return options | {()} if absent or not found else options
+
+    def _endpoints(self, endpoints: Endpoints, port: ServicePort, time: int) -> Iterator[Target]:
+        for backend in endpoints.backends:
+            if (backend.port_name, backend.protocol) != (port.name, port.protocol):
+                continue
+            if backend.address.version == self._family:
+                yield Target(self._pod_of(backend.pod, backend.address, time), backend.address, backend.port)
+
+    def _pod_of(self, name: str, address: Address, time: int) -> Pod | None:
+        if name:
+            namespace, _, bare = name.partition("/")
+            return self._inventory.pod(namespace, bare)
+        holders = [pod for pod in self._inventory.index.held_by.get(address, ()) if there(pod, time)]
+        return holders[0] if len(holders) == 1 else None
+
+
+def _sorted(targets: Iterable[Target]) -> Targets:
+    return tuple(sorted(set(targets), key=target_key))
+
+
+def _union(spans: Sequence[tuple[int | None, int | None]]) -> Iterator[int]:
+    """Where times covered by spans begin, and where they are over."""
+    end: int | None = None
+    for start, stop in sorted((_EVER[0] if a is None else a, _EVER[1] if b is None else b) for a, b in spans):
+        if end is None or start > end + 1:
+            if end is not None:
+                yield end + 1
+            yield start
+            end = stop
+        else:
+            end = max(end, stop)
+    if end is not None:
+        yield end + 1
