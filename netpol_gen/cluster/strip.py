@@ -55,7 +55,7 @@ def range_spec(obj: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def node(obj: Mapping[str, Any]) -> dict[str, Any]:
-    """Addresses, pod ranges, labels."""
+    """Addresses, pod ranges, labels, and since when."""
     annotations = {}
     for key, value in _mapping(_mapping(obj.get("metadata")).get("annotations")).items():
         if key.startswith((OWN_PREFIX, _NODE_SUBNETS)):
@@ -65,7 +65,7 @@ def node(obj: Mapping[str, Any]) -> dict[str, Any]:
             annotations[key] = value if _looks_like_address(value) else ""
     addresses = [a for a in _each(_mapping(obj.get("status")).get("addresses")) if a.get("type") in _NODE_ADDRESSES]
     return {
-        "metadata": _filled({**_only(obj, "name", "labels"), "annotations": annotations}),
+        "metadata": _filled({**_only(obj, "name", "creationTimestamp", "labels"), "annotations": annotations}),
         "spec": _pick(_mapping(obj.get("spec")), "podCIDR", "podCIDRs"),
         "status": {"addresses": [_pick(a, "type", "address") for a in addresses]},
     }

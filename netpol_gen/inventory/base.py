@@ -50,13 +50,13 @@ class Inventory:
     api_groups: frozenset[str] = frozenset()
     """API groups of network plug-ins, as far as a snapshot of the live cluster noted them."""
     past: Past | None = None
-    """Services and endpoints as of other times than the end; `None` if they were always the same."""
+    """Services, endpoints and nodes as of other times than the end; `None` if they were always the same."""
     index: Index = field(init=False, repr=False, compare=False)
     """Look-up tables over the above."""
 
     def __post_init__(self) -> None:
         """Build the look-up tables."""
-        past = self.past or Past.of(self.services, self.backends)
+        past = self.past or Past.of(self.services, self.backends, self.nodes.values())
         index = Index.build(self.pods, self.nodes.values(), self.services, self.backends, past)
         object.__setattr__(self, "index", index)
 

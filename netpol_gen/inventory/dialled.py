@@ -175,7 +175,7 @@ class Dialled:
             yield from self._slice_changes(service)
 
     def _slice_changes(self, service: Versions[Service]) -> Iterator[int]:
-        until = None if self._inventory.past is None else self._inventory.past.looked_until
+        until = self._inventory.index.past.looked_until
         yield from () if until is None else (until + 1,)
         for each in self._slices(service[0].value):
             yield from changes(each, self._guard)
@@ -183,9 +183,9 @@ class Dialled:
 
     def _serving(self, version: Version[Service], time: int) -> list[Pod]:
         """Pods that were there, without those that are listed as not ready by what was seen before and after."""
-        selected, past = self._pods[id(version)], self._inventory.past
+        selected, past = self._pods[id(version)], self._inventory.index.past
         pods = [pod for pod in selected.pods if there(pod, time)]
-        if selected.alike or not selected.singly or past is None or time > (past.looked_until or _EVER[0]):
+        if selected.alike or not selected.singly or time > (past.looked_until or _EVER[0]):
             return pods
         ready: set[str] = set()
         listed: set[str] = set()

@@ -44,6 +44,8 @@ class Index:
     ever_endpoints: dict[str, list[Versions[Endpoints]]] = field(default_factory=lambda: defaultdict(list))
     """EndpointSlices of a Service at any time, by its `namespace/name`; Endpoints only where it never had any."""
 
+    past: Past = field(default_factory=Past)
+
     @classmethod
     def build(
         cls,
@@ -103,6 +105,10 @@ class Index:
                 self.node_ports[port.node_port, port.protocol].append((service, port))
 
     def _add_past(self, past: Past) -> None:
+        for version in (version for node in past.nodes for version in node):
+            for address in (*version.value.addresses, *version.value.inner_addresses):
+                self.nodes.setdefault(address, version.value)
+        self.past = past
         for service in past.services:
             values = [version.value for version in service]
             for address in dict.fromkeys(a for s in values for a in (*s.cluster_ips, *s.external_ips)):

@@ -93,7 +93,7 @@ class _Found:
     snapshots: Snapshots = field(default_factory=Snapshots)
     pods: list[tuple[SeenPod, int | None]] = field(default_factory=list)
     namespaces: Latest[Namespace] = field(default_factory=lambda: Latest(lambda n: n.name))
-    nodes: Latest[Node] = field(default_factory=lambda: Latest(lambda n: n.name))
+    nodes: Looks[Node] = field(default_factory=lambda: Looks(lambda n: n.name))
     services: Looks[Service] = field(default_factory=lambda: Looks(_by_name))
     endpoints: Looks[Endpoints] = field(default_factory=lambda: Looks(lambda e: (e.namespace, e.name, e.slice)))
     controllers: Latest[SeenController] = field(default_factory=lambda: Latest(lambda c: c.controller.workload))
@@ -195,7 +195,7 @@ class _Found:
         )
 
     def _past(self) -> Past:
-        """Services and endpoints of all times; those that a later look lacks are dropped from the latest ones."""
+        """What there was at all times; what a later look lacks is dropped from the latest."""
         shown = self.snapshots.shown
         services = shown.get("Service", {})
         slices, plain = shown.get("EndpointSlice", {}), shown.get("Endpoints", {})
@@ -203,12 +203,15 @@ class _Found:
         def endpoints_shown(value: Endpoints) -> Shown:
             return slices if value.slice else plain
 
+        nodes = shown.get("Node", {})
+        self.nodes.drop_absent(lambda _: nodes)
         self.services.drop_absent(lambda _: services)
         self.endpoints.drop_absent(endpoints_shown)
         dated = [about.look.taken for about in self.snapshots.lists if about.look.taken is not None]
         return Past(
             self.services.versions(lambda _: services),
             self.endpoints.versions(endpoints_shown),
+            self.nodes.versions(lambda _: nodes),
             max(dated, default=None),
         )
 
@@ -222,6 +225,7 @@ class _Found:
                 self.namespaces.drop(gone.name, taken)
             case ("", "Node"):
                 self.nodes.drop(gone.name, taken)
+                self.nodes.went(gone.name, gone.last_seen, gone.gone_by)
             case ("", "Service"):
                 self.services.drop(by_name, taken)
                 self.services.went(by_name, gone.last_seen, gone.gone_by)

@@ -66,6 +66,7 @@ def parse_node(manifest: Manifest, context: Context) -> Node:
         distinct,
         memo.read_labels(metadata),
         tuple(dict.fromkeys(inner)),
+        memo.time(metadata, "creationTimestamp"),
     )
 
 

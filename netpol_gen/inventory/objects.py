@@ -42,6 +42,8 @@ class Node:
     pod_cidrs: tuple[IPv4Network | IPv6Network, ...] = ()
     labels: Labels = ()
     inner_addresses: tuple[IPv4Address | IPv6Address, ...] = ()
+    created: int | None = field(default=None, compare=False)
+    """Nanoseconds since the epoch, UTC; no part of what the node is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +125,7 @@ class Service:
     external_traffic_policy: str = "Cluster"
     external_name: str = ""
     created: int | None = field(default=None, compare=False)
-    """Nanoseconds since the epoch, UTC; no part of what the Service is."""
+    """As of a node."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +153,7 @@ class Endpoints:
     backends: tuple[Backend, ...]
     slice: bool
     created: int | None = field(default=None, compare=False)
-    """As of a Service."""
+    """As of a node."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

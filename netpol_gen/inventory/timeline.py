@@ -9,7 +9,7 @@ millions of flows are looked up with two binary searches each.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
@@ -47,7 +47,7 @@ class Owner(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class _Claim:
-    """A pod's hold on one address, inclusive, `None` open; sure up to and including `sure_until`."""
+    """A pod's hold on one address, or a node's (`Owner.NODE`): inclusive, `None` open, sure to `sure_until`."""
 
     code: int
     pod: int
@@ -96,7 +96,8 @@ class Timeline:
     def build(cls, inventory: Inventory) -> Timeline:
         """Index the claims of an inventory's pods.
 
-        Pods on the host's network claim nothing: the address is the node's.
+        Pods on the host's network claim nothing: the address is the node's. A node claims what a pod holds at another
+        time, as where both take their addresses from one subnet.
         """
         codes: dict[Address, int] = {}
         claims: list[_Claim] = []
@@ -106,6 +107,7 @@ class Timeline:
             for address in dict.fromkeys(pod.addresses):
                 code = codes.setdefault(address, len(codes))
                 claims.append(_claim(code, index, pod))
+        claims += _node_claims(inventory, codes)
         services = _by_address(inventory.services)
         inside = inventory.pod_ranges | inventory.service_ranges
         return cls(
@@ -182,10 +184,10 @@ class Timeline:
         if address is None:
             return int(Owner.UNKNOWN_INSIDE)
         node, code = self.inventory.node_at(address), self._codes.get(address)
-        if node is not None and (code is None or address in node.addresses):
-            return int(Owner.NODE)
         if code is not None:
             return code
+        if node is not None:
+            return int(Owner.NODE)
         if address in self.inventory.index.ever_at:
             return int(Owner.VIP)
         return int(Owner.UNKNOWN_INSIDE if _within(address, self._inside) else Owner.OUTSIDE)
@@ -232,6 +234,25 @@ def _claim(code: int, index: int, pod: Pod) -> _Claim:
     return _Claim(code, index, pod.started, pod.ended, sure)
 
 
+def _node_claims(inventory: Inventory, codes: Mapping[Address, int]) -> Iterator[_Claim]:
+    """Claims of nodes to their own addresses, where pods have claims."""
+    spans: dict[tuple[str, Address], tuple[int | None, int | None, int | None]] = {}
+    lives: dict[str, tuple[int | None, int | None, int | None]] = {}
+    for versions in inventory.index.past.nodes:
+        first, last = versions[0], versions[-1]
+        lives[last.value.name] = (first.since, last.until, last.sure_until)
+        for each in versions:
+            for address in codes.keys() & set(each.value.addresses):
+                start = spans.get((each.value.name, address), (each.since,))[0]
+                spans[each.value.name, address] = (start, each.until, each.sure_until)
+    for node in inventory.nodes.values():
+        for address in codes.keys() & set(node.addresses):
+            # Pods name addresses of their node that its object does not have.
+            spans.setdefault((node.name, address), lives.get(node.name, (None, None, None)))
+    for (_, address), (start, until, sure) in sorted(spans.items(), key=lambda item: (item[0][0], str(item[0][1]))):
+        yield _Claim(codes[address], int(Owner.NODE), start, until, sure)
+
+
 def _make_steps(claims: Sequence[_Claim], addresses: int, contested: frozenset[int], guard: int) -> _Steps:
     """Sum the openings and closings of claims over time, for every address at once."""
     rows: list[tuple[int, int, int, int, int]] = []
@@ -272,7 +293,7 @@ def _duplicates(pods: Sequence[Pod], claims: Iterable[_Claim], codes: Mapping[Ad
     """Addresses that two or more pods hold now: a broken dump, or pods that share an address in a way unknown here."""
     alive: dict[int, list[int]] = {}
     for claim in claims:
-        if pods[claim.pod].live and not pods[claim.pod].observed:
+        if claim.pod >= 0 and pods[claim.pod].live and not pods[claim.pod].observed:
             alive.setdefault(claim.code, []).append(claim.pod)
     out = []
     for address, code in codes.items():

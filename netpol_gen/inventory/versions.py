@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
 from netpol_gen.inventory.history import Latest, Look, Shown, sorts_behind
-from netpol_gen.inventory.objects import Backend, Endpoints, Service
+from netpol_gen.inventory.objects import Backend, Endpoints, Node, Service
 
 T = TypeVar("T")
 
@@ -51,14 +51,15 @@ Versions = tuple[Version[T], ...]
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """Services and their endpoints as of any time; `looked_until` is the time of the last dated look."""
+    """Services, their endpoints and nodes as of any time; `looked_until` is the time of the last dated look."""
 
     services: tuple[Versions[Service], ...] = ()
     endpoints: tuple[Versions[Endpoints], ...] = ()
+    nodes: tuple[Versions[Node], ...] = ()
     looked_until: int | None = None
 
     @classmethod
-    def of(cls, services: Iterable[Service], backends: Iterable[Backend]) -> Past:
+    def of(cls, services: Iterable[Service], backends: Iterable[Backend], nodes: Iterable[Node]) -> Past:
         """A past in which nothing changed."""
         of_service: dict[str, list[Backend]] = {}
         for backend in backends:
@@ -69,6 +70,7 @@ class Past:
                 (Version(Endpoints(ref.partition("/")[0], ref.partition("/")[2], ref, tuple(found), slice=True)),)
                 for ref, found in sorted(of_service.items())
             ),
+            tuple((Version(n, n.created, n.created),) for n in nodes),
         )
 
 
@@ -144,7 +146,7 @@ def _absences(looks: Mapping[int, tuple[int, T]], shown: Callable[[T], Shown]) -
     """Looks that would show the object and do not."""
     value: Any = next(iter(looks.values()))[1]
     there = shown(value).items()
-    return [t for t, names in there if t not in looks and (names is None or value.namespace in names)]
+    return [t for t, names in there if t not in looks and (names is None or getattr(value, "namespace", "") in names)]
 
 
 def _versions(looks: Mapping[int, tuple[int, T]], absences: Sequence[tuple[int, int]]) -> Versions[T]:

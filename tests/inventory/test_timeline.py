@@ -347,3 +347,31 @@ def test_many_rows_of_few_addresses_are_held_as_each_row_alone(pods, guard, rows
     parties, holders = book.by_address(ADDRESSES, which, times)
     assert parties.tolist() == [int(party[0]) for party, _ in each]
     assert holders.tolist() == [int(pod[0]) for _, pod in each]
+
+
+def test_an_address_that_a_node_had_and_a_pod_has_now():
+    def host(**more):
+        return node("n1", IP, **more)
+
+    made = {"creationTimestamp": at(0)}
+    both = [
+        listed(host(**made), taken=50),
+        listed(node("n2", "10.1.0.9"), pod("a", IP, start=200, node="n2"), taken=300),
+    ]
+    line = Timeline.build(load(*both))
+    assert [line.owner(IP, ns(t), GUARD).name for t in (-10, 0, 40, 100, 150, 206, 900)] == [
+        "UNKNOWN_INSIDE", "NODE", "NODE", "AMBIGUOUS", "AMBIGUOUS", "AMBIGUOUS", "a",
+    ]  # fmt: skip
+    # A node whose times nobody tells may be there all the time; a pod that is gone left the address to it.
+    plain = load(host(), pod("a", IP, start=200, node="n2", metadata={"deletionTimestamp": at(400)}))
+    assert [Timeline.build(plain).owner(IP, ns(t), GUARD).name for t in (0, 300, 900)] == ["NODE", "AMBIGUOUS", "NODE"]
+
+
+def test_a_node_that_is_gone_is_no_outside_address():
+    gone = [
+        listed(node("n1", "192.0.2.7"), pod("a", IP, node="n2"), taken=0),
+        listed(node("n2", "192.0.2.8"), pod("a", IP, node="n2"), taken=9),
+    ]
+    inventory = load(*gone)
+    assert list(inventory.nodes) == ["n2"]
+    assert Timeline.build(inventory).owner("192.0.2.7", ns(0), GUARD).name == "NODE"
