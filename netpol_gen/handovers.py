@@ -8,12 +8,24 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from netpol_gen.model import OUTLIVES, UNKNOWN_TIME
+
 Int64 = NDArray[np.int64]
 
 SPANS = -1
 """The period of what begins in one and ends in another, and of an address that is not known to change hands."""
 FIRST, LAST = -(2**62), 2**62
 """Before and after every time."""
+
+
+def earliest(first: Int64, signals: Int64) -> Int64:
+    """When the packets of each row can have been sent at the earliest: before its time where only an end is told."""
+    out = first
+    for signal, nanoseconds in OUTLIVES.items():
+        late = (signals & int(signal)) != 0
+        if late.any():
+            out = np.where(late & (first != UNKNOWN_TIME), np.minimum(out, first - nanoseconds), out)
+    return out
 
 
 @dataclass(frozen=True, slots=True)

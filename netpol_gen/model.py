@@ -109,11 +109,23 @@ class Signal(IntFlag):
     """The source samples or aggregates packets: the absence of other signals says nothing."""
     UNREACHABLE = 1024
     """ICMP said that nobody listens."""
+    EXPIRED = 2048
+    """Told only by the end of an entry in a connection tracker: the packets may be older than `first_seen`."""
+    FORGOTTEN = 4096
+    """The same of an entry that may have idled for days before it ended."""
 
     @property
     def answered(self) -> bool:
         """Whether the server demonstrably took part."""
         return bool(self & (Signal.SYN_ACK | Signal.SERVER_DATA | Signal.L7))
+
+
+OUTLIVES = {Signal.EXPIRED: 300 * 1_000_000_000, Signal.FORGOTTEN: 432_300 * 1_000_000_000}
+"""For how long an entry is kept after its last packet, in nanoseconds.
+
+Linux' defaults: an established TCP connection 432,000 s, all that is closing or not yet open 120 s, UDP 180 s; and the
+collector of what has expired passes by every two minutes at most.
+"""
 
 
 class ExternalKind(StrEnum):

@@ -2,7 +2,8 @@
 
 Precedence for an end: pod UID or name in the record, else its labels, else the source's reserved identity, else the
 address's owner at that time. An address inside the cluster's ranges that nobody is known to hold stays *unknown*; one
-that changed hands too close to the flow is *ambiguous* and its rows are set aside.
+that changed hands too close to the flow is *ambiguous* and its rows are set aside. Where a source tells an end alone,
+that time is all in which the packets can have been sent.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from netpol_gen.codes import Columns, known, lists, numbered, numbers, texts, wi
 from netpol_gen.config import Config
 from netpol_gen.direction import EPHEMERAL_FROM, RANK, UNDECIDED, evidence_at, orient, port_key
 from netpol_gen.flowtable import Flows, Reason
+from netpol_gen.handovers import earliest
 from netpol_gen.identity import Facts, Roster, facts
 from netpol_gen.inventory import Inventory
 from netpol_gen.inventory.objects import Namespace, Pod
@@ -59,7 +61,7 @@ def resolve(flows: Flows, inventory: Inventory, config: Config) -> Resolved:
     static = np.array([book.static(e, f, p) for e, f, p in zip(ends, said, named, strict=True)], dtype=np.int64)
     pods = np.array([book.pod_index(p) for p in named], dtype=np.int64)
     first, last = (numbers(table.column(name)) for name in ("first_seen", "last_seen"))
-    times = Times(first, last, int(config.guard_seconds * 1e9))
+    times = Times(earliest(first, numbers(table.column("signals"))), last, int(config.guard_seconds * 1e9))
     lines = _lines(flows.columns, ends, codes, static, pods, times, book)
     _apply_backend(lines, table, times, book)
     return _finish(lines, flows.columns, [end[0] for end in ends], times, book)

@@ -224,7 +224,7 @@ WRONG = {
     "direction": (changed("direction", "none"), ":3: direction: 'none' is no direction evidence"),
     "records": (changed("records", "0"), "records: "),
     "bytes": (changed("bytes", "-1"), ":3: bytes: '-1' is negative"),
-    "signals": (changed("signals", "4096"), ":3: signals: '4096' is no set of signals"),
+    "signals": (changed("signals", "8192"), ":3: signals: '8192' is no set of signals"),
     "labels": (changed("src_labels", "a=b"), ":3: src_labels: is no JSON object of labels"),
     "list": (changed("nodes", "n1"), "nodes: "),
     "unknown column": (f"{HEADER},owner\n{LINE},me\n", ":1: a flow table has no column 'owner'"),
