@@ -7,6 +7,7 @@ source is the server behind every translation and whose destination is the clien
 Times. Events have their own with `-o timestamp`, entries theirs with `-o ktimestamp`. A dump without either has none:
 its rows stand at `conntrack_times.UNKNOWN_TIME`, with no hours, unless `snapshot` says when it was taken; what is alive
 now belongs to whoever holds its addresses at the inventory's end. A connection counts once, however often it is told.
+Its end (`[DESTROY]` without `[start=`) says little of when it was: `conntrack_late`.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ from netpol_gen.codes import Columns, numbers
 from netpol_gen.flowtable import Flows, Reason
 from netpol_gen.readers import conntrack_xml
 from netpol_gen.readers.conntrack_addresses import Addresses
+from netpol_gen.readers.conntrack_late import settled
 from netpol_gen.readers.conntrack_line import Aside, Outcome, read_line
+from netpol_gen.readers.conntrack_meaning import LATE
 from netpol_gen.readers.conntrack_rows import Folder, unfit
 from netpol_gen.readers.conntrack_text import COLUMNS, Decoded, Entries, decode
 from netpol_gen.readers.conntrack_times import UNKNOWN_TIME
@@ -44,6 +47,11 @@ _UNTIMED = (
     "conntrack: tables without times show what is alive when they are dumped, whenever that was; their addresses are "
     "taken to belong to whoever holds them at the inventory's end. `conntrack -L -o ktimestamp` and `conntrack -E -o "
     "timestamp` tell when."
+)
+_LATE = (
+    "conntrack: of some connections only the end was recorded (DESTROY), minutes after the last packet, or up to five "
+    "days if they were idle; where an address may have changed hands since, they are ambiguous. With `sysctl "
+    "net.netfilter.nf_conntrack_timestamp=1`, `conntrack -E -o timestamp,ktimestamp` tells when they began."
 )
 _LARGE = 8 * BLOCK
 """Bytes of a file from which on threads are worth their start."""
@@ -86,9 +94,12 @@ def read(items: Sequence[Input], options: Options, *, snapshot: int | None = Non
     names = [item.name for item in items]
     for number, item in enumerate(items):
         reader.file(item, number)
-    table = conntrack_table.build(reader.folder.finish(), reader.addresses, names)
-    untimed = bool((numbers(table.column("first_seen")) == UNKNOWN_TIME).any())
-    return finish(Columns(table, {}), reader.account, SOURCE, names, (_UNTIMED,) if untimed else ())
+    shares = settled(reader.folder.finish(), reader.addresses)
+    table = conntrack_table.build(shares, reader.addresses, names)
+    untimed = (numbers(table.column("first_seen")) == UNKNOWN_TIME).any()
+    late = (numbers(table.column("signals")) & LATE).any()
+    notes = [note for note, applies in ((_UNTIMED, untimed), (_LATE, late)) if applies]
+    return finish(Columns(table, {}), reader.account, SOURCE, names, notes)
 
 
 class _Reader:

@@ -21,6 +21,7 @@ from netpol_gen.readers.conntrack_meaning import (
     STATE_CODES,
     UNKNOWN_CLIENT,
     Answer,
+    lateness,
     meaning,
 )
 from netpol_gen.readers.conntrack_times import DESTROY, LAST_SECOND, NS, QUARTER, UNKNOWN_TIME, WIDEST_ZONE
@@ -280,8 +281,11 @@ def finish(fields: Fields, addresses: Addresses) -> Outcome:
     times = _times(fields)
     if times is None:
         return Aside(Reason.BAD_FIELD, "a time that is out of range")
+    first, last, started = times
+    if fields.event == DESTROY and not started:
+        code |= int(lateness(protocol, state))
     ports_and_ends = (client, dialled, client_port, dialled_port, server, server_port, seen_as, seen_port)
-    return (int(protocol), *ports_and_ends, code, *times, octets, packets)
+    return (int(protocol), *ports_and_ends, code, first, last, octets, packets)
 
 
 def _address(text: str, addresses: Addresses) -> int:
@@ -307,23 +311,23 @@ def _counters(fields: Fields) -> tuple[int, int, Answer]:
     return sum(packets), sum(octets), Answer.SOME if packets[1] else Answer.NONE
 
 
-def _times(fields: Fields) -> tuple[int, int] | None:
-    """First and last time; the rules are those of `conntrack_times`."""
+def _times(fields: Fields) -> tuple[int, int, bool] | None:
+    """First and last time, and whether the start is known; the rules are those of `conntrack_times`."""
     stamp = None if fields.stamp is None else fields.stamp * 1000
     start = None if fields.start is None else fields.start * NS
     if any(time is not None and not 0 <= time < LAST_SECOND * NS for time in (stamp, start)):
         return None
     if start is None:
-        return (UNKNOWN_TIME, UNKNOWN_TIME) if stamp is None else (stamp, stamp)
+        return (UNKNOWN_TIME, UNKNOWN_TIME, False) if stamp is None else (stamp, stamp, False)
     if stamp is not None and fields.stop is not None:
         shift = (fields.stop * NS - stamp + QUARTER // 2) // QUARTER * QUARTER
         if abs(shift) > WIDEST_ZONE:
-            return stamp, stamp
+            return stamp, stamp, False
         start -= shift
     if stamp is not None:
         start = min(start, stamp)
     if fields.event == DESTROY:
-        return start, start
+        return start, start, True
     if stamp is not None:
-        return start, stamp
-    return start, start + (fields.age or 0) * NS
+        return start, stamp, True
+    return start, start + (fields.age or 0) * NS, True

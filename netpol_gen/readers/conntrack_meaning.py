@@ -134,6 +134,17 @@ def table() -> list[int]:
     return out
 
 
+_MAY_IDLE = frozenset({"", "NONE", "ESTABLISHED", "CLOSE_WAIT", "HEARTBEAT_ACKED"})
+"""States in which an entry may wait for long: kube-proxy keeps even CLOSE_WAIT for an hour. Kernels before 5.9 tell the
+end of an entry without its state, which may have been any."""
+
+
+def lateness(protocol: L4, state: str) -> Signal:
+    """The signal that goes with the end of an entry whose beginning nobody told."""
+    return Signal.FORGOTTEN if protocol is not L4.UDP and state in _MAY_IDLE else Signal.EXPIRED
+
+
+LATE = int(Signal.EXPIRED | Signal.FORGOTTEN)
 UNKNOWN_CLIENT = 1 << 15
 """In `table`: not a signal, but that the client is not known."""
 STATE_STRIDE = 2 * 2 * len(Answer)

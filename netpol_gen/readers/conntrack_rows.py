@@ -4,7 +4,8 @@ Entries are taken in batches; each batch is grouped by a sort over a hash of the
 the same way. Of a row's connections the smallest hashes are kept, as in `sketch`, each with the largest counters seen:
 an entry that was dumped again and again, or told by NEW, UPDATE and DESTROY, is one connection.
 
-Rows do not span hours, because addresses of pods are reused.
+Rows do not span hours, because addresses of pods are reused. Entries that are told by their end alone are in rows of
+their own, for their packets may be older; `conntrack_late` takes out of them what other rows know to be younger.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import numpy as np
 from netpol_gen.flowtable import Reason
 from netpol_gen.model import Signal
 from netpol_gen.readers.conntrack_addresses import LOOPBACK, MULTICAST, NOWHERE, Addresses
-from netpol_gen.readers.conntrack_meaning import EPHEMERAL_FROM, UNKNOWN_CLIENT
+from netpol_gen.readers.conntrack_meaning import EPHEMERAL_FROM, LATE, UNKNOWN_CLIENT
 from netpol_gen.readers.conntrack_text import COLUMNS, Entries
 from netpol_gen.readers.conntrack_times import NS, UNKNOWN_TIME
 from netpol_gen.readers.conntrack_words import Int, Mask, Word
@@ -33,7 +34,15 @@ _PARTS = 8
 """Grouped batches that are merged at once."""
 _SHARES = 8
 _KEYS = ("client", "dialled", "server", "ports", "hour")
-_PROTOCOL_SHIFT, _UNDECIDED_SHIFT, _CLIENT_PORT_SHIFT = 32, 34, 35
+_PROTOCOL_SHIFT, _UNDECIDED_SHIFT, _CLIENT_PORT_SHIFT, _LATE_SHIFT = 32, 34, 35, 51
+_LATE_BITS = 6
+"""The two signals of `LATE` behind the five of `_SAID`."""
+NOT_LATE = (1 << _LATE_SHIFT) - 1
+"""In `Conversations.ports`, what says nothing of lateness."""
+_SAID = int(Signal.SYN | Signal.SYN_ACK | Signal.SERVER_DATA | Signal.CLIENT_DATA | Signal.RESET)
+"""What the entries of one late row all say, so that it is true of each of its connections."""
+SAME_SAID = ~(_SAID << _LATE_SHIFT)
+"""In `Conversations.ports`, all but that."""
 _MULTIPLIERS = tuple(
     np.uint64(m)
     for m in (
@@ -50,9 +59,9 @@ _MULTIPLIERS = tuple(
 class Conversations:
     """Rows as columns of one length, and their connections.
 
-    `ports` packs dialled port, server port, protocol and, where the client is not known, the other port. `hour` is
-    since the epoch, `NO_HOUR` where no time is told. `word` is `row << 40 | hash` of each connection kept, ascending,
-    with its bytes and packets (-1 where not counted).
+    `ports` packs dialled port, server port, protocol and, where the client is not known, the other port; where only the
+    end is told, its signals as well. `hour` is since the epoch, `NO_HOUR` where no time is told. `word` is
+    `row << 40 | hash` of each connection kept, ascending, with its bytes and packets (-1 where not counted).
     """
 
     client: Int
@@ -93,7 +102,13 @@ class Conversations:
     @property
     def client_port(self) -> Int:
         """The other port, where the client is not known."""
-        return self.ports >> _CLIENT_PORT_SHIFT
+        return (self.ports >> _CLIENT_PORT_SHIFT) & 0xFFFF
+
+    @property
+    def late(self) -> Mask:
+        """Whether only ends are told."""
+        late: Mask = self.ports > NOT_LATE
+        return late
 
 
 _VALUES = (
@@ -133,10 +148,10 @@ class Folder:
             some = np.flatnonzero(share == number)
             if len(some):
                 mine = Entries(*(getattr(joined, name)[some] for name in COLUMNS))
-                parts.append(_merge([_rows(mine, self._addresses)]))
+                parts.append(merge([_rows(mine, self._addresses)]))
             if len(parts) >= _PARTS:
                 # Share after share: merging takes several copies of what it merges.
-                parts[:] = [_merge(parts)]
+                parts[:] = [merge(parts)]
 
     def finish(self) -> Iterator[Conversations]:
         """All conversations; the object is spent then."""
@@ -145,7 +160,7 @@ class Folder:
         while self._shares:
             parts = self._shares.pop()
             if parts:
-                yield _merge(parts) if len(parts) > 1 else parts[0]
+                yield merge(parts) if len(parts) > 1 else parts[0]
 
 
 def _share(e: Entries) -> Int:
@@ -165,6 +180,12 @@ def _rows(e: Entries, addresses: Addresses) -> Conversations:
     undecided = ((e.meaning & UNKNOWN_CLIENT) != 0) | reversed_
     ports = e.dialled_port | (e.server_port << 16) | (e.protocol << _PROTOCOL_SHIFT)
     ports |= np.where(undecided, (np.int64(1) << _UNDECIDED_SHIFT) | (e.client_port << _CLIENT_PORT_SHIFT), 0)
+    # At a time that is not told there is nothing to be late for.
+    late, signals = e.meaning & LATE, e.meaning & (UNKNOWN_CLIENT - 1)
+    if late.any():
+        late[e.last == UNKNOWN_TIME] = 0
+        signals = (signals & ~LATE) | late
+        ports |= np.where(late != 0, ((late >> _LATE_BITS) | (signals & _SAID)) << _LATE_SHIFT, 0)
     count = len(e.line)
     # As the server sees it, the connection is the same at the client's node and at its own, whatever was translated.
     hashed = _mix(addresses.values(e.seen_as) * _MULTIPLIERS[1] + e.seen_port.astype(np.uint64))
@@ -177,7 +198,7 @@ def _rows(e: Entries, addresses: Addresses) -> Conversations:
         first=e.first,
         last=e.last,
         records=np.ones(count, dtype=np.int64),
-        signals=e.meaning & (UNKNOWN_CLIENT - 1),
+        signals=signals,
         place=e.line,
         word=(np.arange(count, dtype=np.uint64) << np.uint64(HASH_BITS)) | (hashed >> np.uint64(64 - HASH_BITS)),
         octets=e.octets,
@@ -193,7 +214,7 @@ def _mix(word: Word) -> Word:
     return word ^ (word >> np.uint64(31))
 
 
-def _merge(parts: Sequence[Conversations]) -> Conversations:
+def merge(parts: Sequence[Conversations]) -> Conversations:
     """One part from several: rows by identity, connections by hash."""
     keys = [np.concatenate([getattr(part, name) for part in parts]) for name in _KEYS]
     order, starts = _grouped(keys)

@@ -22,9 +22,10 @@ from netpol_gen.readers.conntrack_meaning import (
     STATES,
     UNREPLIED_STRIDE,
     Answer,
+    lateness,
     table,
 )
-from netpol_gen.readers.conntrack_times import LAST_SECOND, NS, UNKNOWN_TIME
+from netpol_gen.readers.conntrack_times import DESTROY, LAST_SECOND, NS, UNKNOWN_TIME
 from netpol_gen.readers.conntrack_words import (
     PAD,
     Field,
@@ -44,8 +45,8 @@ class Entries:
     """Entries as columns of one length. Times are nanoseconds since the epoch, `UNKNOWN_TIME` where not told.
 
     `server`/`server_port` are the reply tuple's source, `seen_as`/`seen_port` its destination: the client as the server
-    sees it. `meaning` is as in `conntrack_meaning.table`. `octets` and `packets` are of both directions, -1 where not
-    counted. Addresses are codes of `Addresses`.
+    sees it. `meaning` is as in `conntrack_meaning.table`, with `lateness` where only the end is told. `octets` and
+    `packets` are of both directions, -1 where not counted. Addresses are codes of `Addresses`.
     """
 
     line: Int
@@ -110,6 +111,7 @@ def _state_table() -> tuple[Word, Int]:
 
 _STATE_KEYS, _STATE_CODES = _state_table()
 _MEANINGS = np.array(table(), dtype=np.int64)
+_LATENESS = np.array([[int(lateness(protocol, state)) for state in STATES] for protocol in L4])
 
 
 def decode(block: bytes, line: int, addresses: Addresses) -> Decoded:
@@ -137,9 +139,13 @@ def _decode(text: Text, line: int, addresses: Addresses) -> Decoded:
     entries.line = rows + line
     tail = first[rows] + np.where(entries.octets < 0, 8, 12)
     found = conntrack_times.find(text, equals, tail, first[rows] + count[rows])
+    event = heads.event[done]
+    late = event == DESTROY
     if found is not None:
-        event = heads.event[done]
-        entries.first, entries.last = conntrack_times.settle((entries.first, entries.last), event, found)
+        entries.first, entries.last, started = conntrack_times.settle((entries.first, entries.last), event, found)
+        late &= ~started
+    if late.any():
+        entries.meaning |= np.where(late, _LATENESS[entries.protocol, heads.state[done]], 0)
     fast = np.zeros(len(starts), dtype=bool)
     fast[icmp] = True
     fast[rows] = True

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from netpol_gen.model import UNKNOWN_TIME as UNKNOWN_TIME  # noqa: PLC0414 - the readers of entries take it from here
-from netpol_gen.readers.conntrack_words import Int, Text, low_bytes, number, word
+from netpol_gen.readers.conntrack_words import Int, Mask, Text, low_bytes, number, word
 
 NS = 1_000_000_000
 LAST_SECOND = 3_755_289_600
@@ -53,8 +53,11 @@ def find(text: Text, equals: Int, begin: Int, end: Int) -> Tail | None:
     return out if found else None
 
 
-def settle(entry: tuple[Int, Int], event: Int, tail: Tail) -> tuple[Int, Int]:
-    """First and last time of each entry, given those of its event and what the kernel noted of its start and end."""
+def settle(entry: tuple[Int, Int], event: Int, tail: Tail) -> tuple[Int, Int, Mask]:
+    """First and last time of each entry, given those of its event and what the kernel noted of its start and end.
+
+    The third value tells whether the start is known.
+    """
     first, last = entry
     stamped = last != UNKNOWN_TIME
     # The clock face is local time without a zone. An event's own stamp has none: what lies between it and the stop, in
@@ -71,7 +74,7 @@ def settle(entry: tuple[Int, Int], event: Int, tail: Tail) -> tuple[Int, Int]:
     alive = np.where(tail.age >= 0, start + tail.age * NS, start)
     first = np.where(known, start, first)
     last = np.where(destroyed, start, np.where(known & ~stamped, alive, last))
-    return first, last
+    return first, last, known
 
 
 def _clock(text: Text, where: Int) -> Int:

@@ -185,6 +185,7 @@ MEANINGS = {
 
 @pytest.mark.parametrize(("line", "signals"), MEANINGS.values(), ids=MEANINGS)
 def test_state_and_flags(line, signals):
+    # Without a time there is nothing for an end to be later than.
     found = row(line)
     assert Signal(found["signals"]) == signals
     assert found["direction"] == "conntrack"
