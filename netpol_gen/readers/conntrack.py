@@ -81,7 +81,7 @@ def read(items: Sequence[Input], options: Options, *, snapshot: int | None = Non
 
     Args:
         items: as `files.expand` gives them.
-        options: of which the window matters here.
+        options: of which the window and the handovers matter here.
         snapshot: when dumps without times were taken, in nanoseconds since the epoch.
 
     Raises:
@@ -107,7 +107,7 @@ class _Reader:
 
     def __init__(self, options: Options, snapshot: int | None) -> None:
         self.addresses = Addresses()
-        self.folder = Folder(self.addresses)
+        self.folder = Folder(self.addresses, options.handovers)
         self.account = Account()
         self._window = options.window
         self._threads = options.threads

@@ -37,7 +37,8 @@ def _settle(c: Conversations, addresses: Addresses) -> Conversations:
     timed = (c.hour != NO_HOUR) & ~late
     # Which of a connection's rows is the latest, whatever order they were met in.
     rank = np.empty(len(late), dtype=np.int64)
-    rank[np.lexsort((addresses.values(c.dialled), plain, np.where(late, c.last, c.first)))] = np.arange(len(late))
+    time = np.where(late, c.last, c.first)
+    rank[np.lexsort((addresses.values(c.dialled), plain, c.when, late, time))] = np.arange(len(late))
     open_ = late[row]
     found = []
     # The row at the same node tells the connection as it was dialled; any other, that it is the same to the server.

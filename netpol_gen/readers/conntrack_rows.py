@@ -4,8 +4,9 @@ Entries are taken in batches; each batch is grouped by a sort over a hash of the
 the same way. Of a row's connections the smallest hashes are kept, as in `sketch`, each with the largest counters seen:
 an entry that was dumped again and again, or told by NEW, UPDATE and DESTROY, is one connection.
 
-Rows do not span hours, because addresses of pods are reused. Entries that are told by their end alone are in rows of
-their own, for their packets may be older; `conntrack_late` takes out of them what other rows know to be younger.
+Rows do not span hours, because addresses of pods are reused, nor times at which an address is known to change hands.
+Entries that are told by their end alone are in rows of their own, for their packets may be older; `conntrack_late`
+takes out of them what other rows know to be younger.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from netpol_gen.flowtable import Reason
+from netpol_gen.handovers import Handovers, earliest
 from netpol_gen.model import Signal
 from netpol_gen.readers.conntrack_addresses import LOOPBACK, MULTICAST, NOWHERE, Addresses
 from netpol_gen.readers.conntrack_meaning import EPHEMERAL_FROM, LATE, UNKNOWN_CLIENT
@@ -26,14 +28,17 @@ from netpol_gen.readers.conntrack_words import Int, Mask, Word
 from netpol_gen.readers.rows import SKETCH, Window
 
 HASH_BITS = 40
-NO_HOUR = -1
+_HOUR_SHIFT, _PERIOD_BITS = 42, 21
+_SPANS = (1 << _PERIOD_BITS) - 1
+NO_HOUR = (1 << 21) - 1
+"""After every hour of a time in nanoseconds."""
 _HOUR = 3600 * NS
 _BATCH = 1 << 18
 """Entries grouped at once."""
 _PARTS = 8
 """Grouped batches that are merged at once."""
 _SHARES = 8
-_KEYS = ("client", "dialled", "server", "ports", "hour")
+_KEYS = ("client", "dialled", "server", "ports", "when")
 _PROTOCOL_SHIFT, _UNDECIDED_SHIFT, _CLIENT_PORT_SHIFT, _LATE_SHIFT = 32, 34, 35, 51
 _LATE_BITS = 6
 """The two signals of `LATE` behind the five of `_SAID`."""
@@ -60,15 +65,16 @@ class Conversations:
     """Rows as columns of one length, and their connections.
 
     `ports` packs dialled port, server port, protocol and, where the client is not known, the other port; where only the
-    end is told, its signals as well. `hour` is since the epoch, `NO_HOUR` where no time is told. `word` is
-    `row << 40 | hash` of each connection kept, ascending, with its bytes and packets (-1 where not counted).
+    end is told, its signals as well. `when` packs the hour and the periods of the client's and of the server's address,
+    in that order. `word` is `row << 40 | hash` of each connection kept, ascending, with its bytes and packets (-1 where
+    not counted).
     """
 
     client: Int
     dialled: Int
     server: Int
     ports: Int
-    hour: Int
+    when: Int
     first: Int
     last: Int
     records: Int
@@ -105,6 +111,11 @@ class Conversations:
         return (self.ports >> _CLIENT_PORT_SHIFT) & 0xFFFF
 
     @property
+    def hour(self) -> Int:
+        """Hours since the epoch, `NO_HOUR` where no time is told."""
+        return self.when >> _HOUR_SHIFT
+
+    @property
     def late(self) -> Mask:
         """Whether only ends are told."""
         late: Mask = self.ports > NOT_LATE
@@ -123,9 +134,14 @@ _VALUES = (
 class Folder:
     """Takes entries, gives conversations, in shares: what belongs to one client and server is in one of them."""
 
-    def __init__(self, addresses: Addresses) -> None:
-        """`addresses` are those of the entries' codes."""
+    def __init__(self, addresses: Addresses, handovers: Handovers) -> None:
+        """`addresses` are those of the entries' codes; `handovers` are times that no row may span."""
         self._addresses = addresses
+        self._handovers = handovers
+        codes = np.array([addresses.code(text.encode()) for text in handovers.addresses], dtype=np.int64)
+        self._order = np.argsort(codes)
+        """Of the addresses that change hands, by code."""
+        self._codes = codes[self._order]
         self._entries: list[Entries] = []
         self._count = 0
         self._shares: list[list[Conversations]] = [[] for _ in range(_SHARES)]
@@ -143,15 +159,29 @@ class Folder:
     def _group(self) -> None:
         joined = Entries(*(np.concatenate([getattr(e, name) for e in self._entries]) for name in COLUMNS))
         self._entries, self._count = [], 0
-        share = _share(joined)
+        share, periods = _share(joined), self._periods(joined)
         for number, parts in enumerate(self._shares):
             some = np.flatnonzero(share == number)
             if len(some):
                 mine = Entries(*(getattr(joined, name)[some] for name in COLUMNS))
-                parts.append(merge([_rows(mine, self._addresses)]))
+                parts.append(merge([_rows(mine, periods[some], self._addresses)]))
             if len(parts) >= _PARTS:
                 # Share after share: merging takes several copies of what it merges.
                 parts[:] = [merge(parts)]
+
+    def _periods(self, e: Entries) -> Int:
+        """The periods of both ends' addresses in the time in which each entry's packets were sent, packed."""
+        out = np.zeros(len(e.line), dtype=np.int64)
+        if not self._handovers:
+            return out
+        first = earliest(e.first, e.meaning)
+        for codes in (e.client, e.server):
+            at = np.searchsorted(self._codes, codes).clip(max=len(self._codes) - 1)
+            which = np.where(self._codes[at] == codes, self._order[at], -1)
+            period = self._handovers.number(which, first, e.last)
+            # What spans comes last, and is what cannot be counted as well: too much in a row is ambiguous, not wrong.
+            out = (out << _PERIOD_BITS) | np.where((period < 0) | (period > _SPANS), _SPANS, period)
+        return out
 
     def finish(self) -> Iterator[Conversations]:
         """All conversations; the object is spent then."""
@@ -171,7 +201,7 @@ def _share(e: Entries) -> Int:
     return (mixed % np.uint64(_SHARES)).astype(np.int64)
 
 
-def _rows(e: Entries, addresses: Addresses) -> Conversations:
+def _rows(e: Entries, periods: Int, addresses: Addresses) -> Conversations:
     """Each entry as a row of its own, with its connection."""
     plain = (e.server == e.dialled) & (e.server_port == e.dialled_port)
     # A server port that looks like a client's, from a low port, with no SYN to prove it: tracked from mid-stream.
@@ -194,7 +224,7 @@ def _rows(e: Entries, addresses: Addresses) -> Conversations:
         dialled=e.dialled,
         server=e.server,
         ports=ports,
-        hour=np.where(e.last == UNKNOWN_TIME, NO_HOUR, e.last // _HOUR),
+        when=(np.where(e.last == UNKNOWN_TIME, NO_HOUR, e.last // _HOUR & NO_HOUR) << _HOUR_SHIFT) | periods,
         first=e.first,
         last=e.last,
         records=np.ones(count, dtype=np.int64),

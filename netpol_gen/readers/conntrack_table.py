@@ -146,9 +146,9 @@ def _again(c: Conversations, row: Int, addresses: Addresses) -> Mask:
     group = _groups(c)
     direct = (c.server == c.dialled) & (c.server_port == c.dialled_port)
     # Of one hour, what is told in time comes before what is told at its end.
-    when = np.where(c.hour == NO_HOUR, np.iinfo(np.int64).max, c.hour << 1 | c.late)
+    hour = c.hour << 1 | c.late
     rank = np.empty(len(c.client), dtype=np.int64)
-    rank[np.lexsort((addresses.values(c.dialled), c.ports, direct, when))] = np.arange(len(rank))
+    rank[np.lexsort((addresses.values(c.dialled), c.ports, c.when, direct, hour))] = np.arange(len(rank))
     again = np.zeros(len(row), dtype=bool)
     shared = np.flatnonzero(np.bincount(group)[group[row]] > 1)
     of_group, of_hash = group[row[shared]], c.word[shared] & _LOW

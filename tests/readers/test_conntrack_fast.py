@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from netpol_gen.handovers import Handovers
 from netpol_gen.readers.conntrack_addresses import Addresses
 from netpol_gen.readers.conntrack_line import Aside, read_line
 from netpol_gen.readers.conntrack_meaning import L4, STATES, Answer, meaning, table
@@ -178,7 +179,7 @@ def test_batches_leave_no_trace(monkeypatch, batch):
 
 def _folded(data: bytes) -> set[tuple[int, ...]]:
     addresses = Addresses()
-    folder = Folder(addresses)
+    folder = Folder(addresses, Handovers())
     entries_ = decode(data, 1, addresses).entries
     for i in range(len(entries_.line)):
         folder.add(replace(entries_, **{name: getattr(entries_, name)[i : i + 1] for name in COLUMNS}), 0)
@@ -186,7 +187,7 @@ def _folded(data: bytes) -> set[tuple[int, ...]]:
 
 
 def _rows_of(found: Conversations) -> set[tuple]:
-    names = ("client", "dialled", "server", "ports", "hour", "first", "last", "records", "signals", "place")
+    names = ("client", "dialled", "server", "ports", "when", "first", "last", "records", "signals", "place")
     rows = zip(*(getattr(found, name).tolist() for name in names), strict=True)
     per_row = [[] for _ in found.client]
     for word, octets in zip(found.word.tolist(), found.octets.tolist(), strict=True):

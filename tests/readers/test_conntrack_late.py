@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from netpol_gen.edges import Edges, find_edges
 from netpol_gen.flowtable import Flows, Reason
+from netpol_gen.handovers import Handovers
+from netpol_gen.inventory import Inventory
 from netpol_gen.model import Signal
 from netpol_gen.readers import conntrack, read_flows
 from netpol_gen.readers.conntrack_meaning import L4, STATES, lateness
@@ -56,12 +58,13 @@ def event(
     )
 
 
-def read(*lines: str) -> Flows:
-    return conntrack.read(expand(["-"], io.BytesIO("\n".join(lines).encode() + b"\n")), Options())
+def read(*lines: str, handovers: Handovers | None = None) -> Flows:
+    text = "\n".join(lines).encode() + b"\n"
+    return conntrack.read(expand(["-"], io.BytesIO(text)), Options(handovers=handovers or Handovers()))
 
 
-def rows(*lines: str) -> list[dict]:
-    return read(*lines).table.to_pylist()
+def rows(*lines: str, handovers: Handovers | None = None) -> list[dict]:
+    return read(*lines, handovers=handovers).table.to_pylist()
 
 
 def found(*lines: str, handed: float, gone: float | None = None) -> Edges:
@@ -238,6 +241,92 @@ def test_lab_without_starts_is_the_lab():
     assert less == whole
 
 
+# --- hand-overs -------------------------------------------------------------------------------------------------------
+
+
+def handed_over(inventory: Inventory) -> Handovers:
+    """The times at which a look-up with the usual guard may give another answer."""
+    guard, times = 5 * NS, {}
+    for each in inventory.pods:
+        for address in map(str, each.addresses):
+            claim = times.setdefault(address, [])
+            claim += [each.started - guard] if each.started else []
+            claim += [each.ended + guard + 1] if each.ended else []
+    return Handovers.of(times)
+
+
+def hand_over(address: str, *at: int) -> Handovers:
+    return Handovers.of({address: [(T0 + each) * NS for each in at], "fd00::9": [T0 * NS]})
+
+
+@pytest.mark.parametrize("address", [CLIENT, API])
+def test_rows_do_not_span_a_hand_over(address):
+    lines = [event("UPDATE", at, port=41000 + at) for at in (10, 20, 100, 110, 120)]
+    got = rows(*lines, handovers=hand_over(address, 60))
+    assert [(r["first_seen"].value // NS - T0, r["last_seen"].value // NS - T0, r["flows"]) for r in got] == [
+        (10, 20, 2),
+        (100, 120, 3),
+    ]
+    assert len(rows(*lines, handovers=hand_over("10.9.9.9", 60))) == 1
+
+
+def test_rows_by_other_addresses_are_as_many_as_without():
+    lines = [event("UPDATE", at, port=41000 + at, client=f"fd00::{at % 3}").replace(API, "fd00::99") for at in range(9)]
+    assert rows(*lines) == rows(*lines, handovers=hand_over(CLIENT, 2, 4, 6))
+    periods = rows(*lines, handovers=hand_over("fd00::1", 3))
+    assert sorted((r["src_ip"], r["flows"]) for r in periods) == [
+        ("fd00::", 3),
+        ("fd00::1", 1),
+        ("fd00::1", 2),
+        ("fd00::2", 3),
+    ]
+
+
+def test_both_holders_within_one_hour_are_told_apart():
+    lines = [event("UPDATE", at, port=41000 + at) for at in (10, 200)]
+    inventory = inventory_of(
+        pod("old-1", "old", CLIENT, ended=(T0 + 90) * NS),
+        pod("new-1", "new", CLIENT, started=(T0 + 120) * NS),
+        pod("api-1", "api", API, 8080),
+    )
+    assert not find_edges(read(*lines), inventory).accepted
+    assert clients(find_edges(read(*lines, handovers=handed_over(inventory)), inventory)) == {"old", "new"}
+
+
+def test_what_lasts_beyond_a_hand_over_does_not_take_others_with_it():
+    start, now = "Sun Nov 22 22:00:05 2026", T0 + 100
+    lasting = f"[{now}.000000]\t [UPDATE] {PLAIN} [start={start}]"
+    brief = [event("UPDATE", at, port=41000 + at) for at in (10, 110)]
+    got = rows(lasting, *brief, handovers=hand_over(CLIENT, 60))
+    assert [r["first_seen"].value // NS - T0 for r in got] == [5, 10, 110]
+    # A connection counts where it is known whose it was.
+    again = rows(lasting, event("UPDATE", 10), handovers=hand_over(CLIENT, 60))
+    assert [(r["first_seen"].value // NS - T0, r["flows"]) for r in again] == [(5, 0), (10, 1)]
+
+
+def test_late_ends_are_of_the_time_in_which_they_can_have_been_sent():
+    ends = [event("DESTROY", at, port=41000 + at) for at in (400, 700, 800)]
+    got = rows(*ends, handovers=hand_over(CLIENT, 350))
+    assert [(r["first_seen"].value // NS - T0, r["flows"]) for r in got] == [(400, 1), (700, 2)]
+    begun = [event("NEW", 10), event("NEW", 390, port=40002)]
+    over = [event("DESTROY", 500), event("DESTROY", 510, port=40002)]
+    got = rows(*begun, *over, handovers=hand_over(CLIENT, 350))
+    assert [(r["first_seen"].value // NS - T0, r["records"], r["flows"]) for r in got] == [(10, 2, 1), (390, 2, 1)]
+
+
+def test_more_periods_than_are_told_apart_are_one(monkeypatch):
+    monkeypatch.setattr("netpol_gen.readers.conntrack_rows._SPANS", 2)
+    lines = [event("UPDATE", at, port=41000 + at) for at in (10, 20, 30, 40, 50)]
+    got = rows(*lines, handovers=hand_over(CLIENT, 15, 25, 35, 45))
+    assert [r["flows"] for r in got] == [1, 1, 3]
+
+
+def test_hand_overs_reach_the_reader(tmp_path):
+    (tmp_path / "a").write_text("\n".join(event("UPDATE", at) for at in (10, 100)) + "\n", encoding="utf-8")
+    assert read_flows([tmp_path]).table.num_rows == 1
+    assert read_flows([tmp_path], handovers=hand_over(CLIENT, 60)).table.num_rows == 2
+
+
 # --- laws -------------------------------------------------------------------------------------------------------------
 
 SPANS = st.lists(st.integers(0, 3 * DAY), min_size=2, max_size=8, unique=True).map(sorted)
@@ -290,14 +379,26 @@ def test_no_call_is_ever_another_pods(made):
     assert {(edge.src.name, edge.dst.name) for edge in edges.accepted} <= calls
 
 
+@settings(max_examples=200, deadline=None)
+@given(captures())
+def test_known_hand_overs_show_more_and_never_another_pods(made):
+    lines, inventory, calls = made
+    without, having = (
+        {(e.src.name, e.dst.name) for e in find_edges(read(*lines, handovers=known), inventory).accepted}
+        for known in (Handovers(), handed_over(inventory))
+    )
+    assert without <= having <= calls
+
+
 @settings(max_examples=50, deadline=None)
 @given(captures(), st.integers(1, 4))
 def test_order_and_batches_leave_no_trace(made, batch):
-    lines, _, _ = made
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("netpol_gen.readers.conntrack_rows._BATCH", batch)
-        one = read(*lines).table.drop_columns(["sample"])
-    assert read(*sorted(lines)).table.drop_columns(["sample"]).equals(one)
+    lines, inventory, _ = made
+    for known in (Handovers(), handed_over(inventory)):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("netpol_gen.readers.conntrack_rows._BATCH", batch)
+            one = read(*lines, handovers=known).table.drop_columns(["sample"])
+        assert read(*sorted(lines), handovers=known).table.drop_columns(["sample"]).equals(one)
 
 
 def test_files_are_read_as_one(tmp_path):
