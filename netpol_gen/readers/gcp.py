@@ -1,4 +1,4 @@
-"""GCP VPC flow logs: Cloud Logging entries as lines, arrays or Pub/Sub messages, and rows of a BigQuery export.
+"""GCP VPC flow logs: Cloud Logging entries as lines, arrays or Pub/Sub messages, pushed or pulled; BigQuery rows.
 
 Packets are sampled and each direction is a record of its own, seen at the sender (`reporter` SRC), the receiver (DEST)
 or both. There are no flags, so who opened a connection is decided later. Where GKE annotates, the names of the pods are
@@ -36,14 +36,13 @@ MEANING = vpc.Meaning(
 
 
 class Shape(NamedTuple):
-    """Where the payload lies within an object; `packed` when it is base64 in a Pub/Sub message."""
+    """Where the payload lies within an entry; `packed` when entries are base64 in Pub/Sub messages."""
 
     payload: str
-    packed: str = ""
+    packed: bool = False
 
 
 _PAYLOADS = ("jsonPayload", "json_payload", "")
-_PACKED = ("message", "")
 _PATHS = {
     "src": "connection.src_ip",
     "dst": "connection.dest_ip",
@@ -67,6 +66,7 @@ _PATHS = {
         )
     },
 }
+_NOTHING = '{"receivedMessages": []}'
 _KINDS = {
     "DEPLOYMENT": "Deployment",
     "STATEFULSET": "StatefulSet",
@@ -89,10 +89,11 @@ def _shape(head: bytes) -> Shape | None:
             continue
         if (payload := _payload(value)) is not None:
             return Shape(payload)
-        for packed in _PACKED:
-            inner = _unpacked(value.get(packed) if packed else value)
-            if isinstance(inner, dict) and (payload := _payload(inner)) is not None:
-                return Shape(payload, f"{packed}.data" if packed else "data")
+        answer = value.get("receivedMessages")
+        for message in answer[:50] if isinstance(answer, list) else [value]:
+            entry = vpc_json.loads(_data(message) or b"")
+            if isinstance(entry, dict) and (payload := _payload(entry)) is not None:
+                return Shape(payload, packed=True)
     return None
 
 
@@ -105,13 +106,14 @@ def _payload(value: dict[str, Any]) -> str | None:
     return None
 
 
-def _unpacked(message: Any) -> Any:
-    """The entry in a Pub/Sub message."""
+def _data(message: Any) -> bytes | None:
+    """What a Pub/Sub message holds: of a push or pull (`{"message": {"data": …}}`), or the message alone."""
     import base64  # noqa: PLC0415 - rarely needed
 
-    data = message.get("data") if isinstance(message, dict) else None
+    inner = message.get("message", message) if isinstance(message, dict) else None
+    data = inner.get("data") if isinstance(inner, dict) else None
     try:
-        return vpc_json.loads(base64.b64decode(data, validate=True)) if isinstance(data, str) else None
+        return base64.b64decode(data, validate=True) if isinstance(data, str) else None
     except ValueError:
         return None
 
@@ -134,17 +136,27 @@ def read(items: Sequence[Input], options: vpc.Options) -> Flows:
             batches = vpc_json.Json(account, count=not shape.packed).batches(files)
             engine.stream(lines, vpc_lines.schema(), batches)
             if shape.packed:
-                lines = vpc_json.unpack(engine, account, f"unpacked_{index}", _unpack_sql(shape, lines))
+                lines = vpc_json.unpack(engine, account, f"unpacked_{index}", _unpack_sql(lines))
             queries.append(_records(shape, lines, options.window))
         result = engine.query(vpc.fold_sql(vpc.union(queries), MEANING))
         table = vpc_table.gather(result, SOURCE, names, account, explain)
     return vpc_table.finish(table, account, SOURCE, names, ())
 
 
-def _unpack_sql(shape: Shape, lines: str) -> str:
-    data = f"json_extract_string(line, '$.{shape.packed}')"
-    inner = f"CASE WHEN json_valid(line) THEN try(decode(from_base64({data}))) END"
-    return f"SELECT place, coalesce({inner}, line) AS line FROM {lines}"
+def _unpack_sql(lines: str) -> str:
+    """One line per Pub/Sub message: its entry, or the message itself where it holds none.
+
+    An answer to a pull has all its messages in one object; `{}` is one that has none.
+    """
+    found = "json_extract(line, '$.receivedMessages[*]')"
+    data = ", ".join(f"json_extract_string(message, '$.{path}')" for path in ("message.data", "data"))
+    return f"""
+SELECT place, CASE WHEN json_valid(entry) THEN entry ELSE message END AS line
+FROM (SELECT place, message, CASE WHEN json_valid(message) THEN try(decode(from_base64(coalesce({data})))) END AS entry
+    FROM (SELECT place, unnest(CASE WHEN len(found) > 0 THEN found
+            WHEN regexp_full_match(line, '\\s*\\{{\\s*\\}}\\s*') THEN ['{_NOTHING}'] ELSE [line] END) AS message
+        FROM (SELECT place, line, CASE WHEN json_valid(line) THEN {found}::VARCHAR[] ELSE [] END AS found
+            FROM {lines})))"""
 
 
 def _time(column: str) -> str:
@@ -214,7 +226,7 @@ def explain(text: str) -> tuple[Reason, str]:
         return Reason.MALFORMED, "no JSON object" if value is None else "not an entry"
     name = _payload(value)
     if name is None:
-        return Reason.NOT_A_FLOW, "no connection"
+        return _no_entry(value)
     payload = value[name] if name else value
     connection = payload["connection"]
     for key, high in _PORTS.items():
@@ -231,6 +243,24 @@ def explain(text: str) -> tuple[Reason, str]:
         if number is not None and not 0 <= (_number(number) or 0) <= vpc.MAX_COUNT:
             return Reason.BAD_FIELD, f"{key} {number}"
     return Reason.BAD_FIELD, f"start_time {payload.get('start_time', 'missing')}"
+
+
+def _no_entry(value: dict[str, Any]) -> tuple[Reason, str]:
+    """What is wrong with an object without a flow: a Pub/Sub message without an entry, or an entry of another log."""
+    if value.get("receivedMessages") == []:
+        return Reason.CONTROL, "no messages"
+    message = value.get("message")
+    if "ackId" not in value and not isinstance(message, dict) and "data" not in value:
+        return Reason.NOT_A_FLOW, "no connection"
+    inner = value if "data" in value else message if isinstance(message, dict) else {}
+    number = inner.get("messageId")
+    which = f"Pub/Sub message {number}" if isinstance(number, str) else "Pub/Sub message"
+    field = "data" if inner is value else "message.data"
+    if not inner and message is None:
+        return Reason.MALFORMED, f"{which}: no message"
+    if inner.get("data") is None:
+        return Reason.MALFORMED, f"{which}: no {field}"
+    return Reason.MALFORMED, f"{which}: {field} {'is no base64' if _data(value) is None else 'holds no JSON'}"
 
 
 def _number(value: Any) -> float | None:

@@ -30,7 +30,7 @@ _BATCH = 1024
 # Members of an envelope that come before the array, all of them texts, numbers, or lists of such.
 _ENVELOPE = re.compile(
     rb'\A\s*\{(?:\s*"\w{1,80}"\s*:\s*(?:"[^"\\]{0,400}"|\d{1,20}|\[[^\[\]{}]{0,400}\])\s*,){0,8}'
-    rb'\s*"(?:events|logEvents|records|entries|value)"\s*:\s*(?=\[)'
+    rb'\s*"(?:events|logEvents|records|entries|value|receivedMessages)"\s*:\s*(?=\[)'
 )
 
 

@@ -177,6 +177,18 @@ def packed(value: Any) -> str:
     return base64.b64encode(json.dumps(value).encode()).decode()
 
 
+def pulled(entries: list[Any]) -> list[dict[str, Any]]:
+    """Messages as `gcloud pubsub subscriptions pull --format=json` has them, and the REST API in `receivedMessages`."""
+    return [
+        {"ackId": "U", "message": {"attributes": {"a": "b"}, "data": packed(e), "messageId": str(i)}}
+        for i, e in enumerate(entries, 70)
+    ]
+
+
+def texts(*values: Any) -> bytes:
+    return "".join(f"{json.dumps(value, indent=2)}\n" for value in values).encode()
+
+
 FORMS = {
     "lines": lambda entries: lines(*entries),
     "array": lambda entries: json.dumps(entries, indent=1).encode(),
@@ -184,9 +196,19 @@ FORMS = {
     "one after another, pretty": lambda entries: "\n".join(json.dumps(e, indent=2) for e in entries).encode(),
     "envelope": lambda entries: json.dumps({"entries": entries, "nextPageToken": "t"}).encode(),
     "pub/sub push": lambda entries: lines(*({"message": {"data": packed(e)}, "subscription": "s"} for e in entries)),
-    "pub/sub pull": lambda entries: json.dumps(
-        [{"ackId": "1", "message": {"data": packed(e)}} for e in entries]
-    ).encode(),
+    "pub/sub pull": lambda entries: json.dumps(pulled(entries)).encode(),
+    "pub/sub pull, pretty": lambda entries: json.dumps(pulled(entries), indent=2).encode(),
+    "pub/sub pulls, pretty": lambda entries: b"[]\n" + texts(*(pulled([e]) for e in entries)),
+    "pub/sub answer": lambda entries: json.dumps({"receivedMessages": pulled(entries)}).encode(),
+    "pub/sub answer, pretty": lambda entries: texts({"receivedMessages": pulled(entries)}),
+    "pub/sub answers": lambda entries: lines(*({"receivedMessages": pulled([e])} for e in entries)),
+    "pub/sub answers, pretty": lambda entries: texts(*({"receivedMessages": pulled([e])} for e in entries)),
+    "pub/sub answers without a line between": lambda entries: b"".join(
+        json.dumps({"receivedMessages": pulled([e])}).encode() for e in entries
+    ),
+    "pub/sub, both ways": lambda entries: (
+        texts({"receivedMessages": pulled(entries[:1])}) + lines({"message": {"data": packed(entries[1])}})
+    ),
     "pub/sub data": lambda entries: lines(*({"data": packed(e)} for e in entries)),
     "payloads": lambda entries: lines(*(e["jsonPayload"] for e in entries)),
     "snake case": lambda entries: lines(
@@ -203,7 +225,60 @@ def test_forms(tmp_path, form):
     assert asides(flows) == {}
 
 
-def test_damaged_pub_sub_message(tmp_path):
-    data = lines({"message": {"data": packed(entry())}}, {"message": {"data": "%%"}}, {"message": {}})
+def coded(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+GOOD = {"ackId": "U", "message": {"data": packed(entry())}}
+BAD = {
+    "no data": ({"ackId": "U", "message": {"messageId": "7"}}, "MALFORMED", "Pub/Sub message 7: no message.data"),
+    "nothing": ({"ackId": "U", "message": {}}, "MALFORMED", "Pub/Sub message: no message.data"),
+    "no message": ({"ackId": "U"}, "MALFORMED", "Pub/Sub message: no message"),
+    "no base64": (
+        {"message": {"data": "%%", "messageId": "7"}},
+        "MALFORMED",
+        "Pub/Sub message 7: message.data is no base64",
+    ),
+    "no text": ({"message": {"data": 1234}}, "MALFORMED", "Pub/Sub message: message.data is no base64"),
+    "no JSON": ({"message": {"data": coded(b"hello")}}, "MALFORMED", "Pub/Sub message: message.data holds no JSON"),
+    "no UTF-8": ({"message": {"data": coded(b"\xff")}}, "MALFORMED", "Pub/Sub message: message.data holds no JSON"),
+    "no entry": ({"message": {"data": packed([1])}}, "MALFORMED", "not an entry"),
+    "another log": ({"message": {"data": packed({"textPayload": "x"})}}, "NOT_A_FLOW", "no connection"),
+}
+
+
+@pytest.mark.parametrize(("message", "reason", "detail"), BAD.values(), ids=BAD.keys())
+@pytest.mark.parametrize(
+    ("form", "line"),
+    [
+        (lambda messages: lines(*messages), 2),
+        (texts, 8),
+        (lambda messages: texts({"receivedMessages": messages}), 9),
+        (lambda messages: lines({"receivedMessages": messages[:1]}, {"receivedMessages": messages[1:]}), 2),
+        (lambda messages: texts({"receivedMessages": messages[:1]}, {"receivedMessages": messages[1:]}), 11),
+    ],
+    ids=["lines", "array", "answer", "answers", "answers, pretty"],
+)
+def test_bad_pub_sub_messages_are_named(tmp_path, form, line, message, reason, detail):
+    flows = read_bytes(tmp_path, form([GOOD, message, GOOD]), name="gcp.json")
+    assert asides(flows) == {reason: 1}
+    assert [place.removeprefix(f"{tmp_path}/") for place in flows.ledger.places[Reason[reason]]] == [
+        f"gcp.json:{line}: {detail}"
+    ]
+    assert [each["records"] for each in flows.table.to_pylist()] == [2]
+
+
+def test_pub_sub_answers_without_messages_are_no_records_that_are_bad(tmp_path):
+    data = lines({}, {"receivedMessages": []}, {"receivedMessages": [GOOD, 5, None]})
     flows = read_bytes(tmp_path, data, name="gcp.json")
-    assert asides(flows) == {"NOT_A_FLOW": 2}
+    assert asides(flows) == {"CONTROL": 2, "MALFORMED": 2}
+    assert [each["records"] for each in flows.table.to_pylist()] == [1]
+
+
+def test_a_pub_sub_answer_longer_than_the_beginning_of_a_file(tmp_path):
+    answer = {"receivedMessages": [GOOD] * 200}
+    for data in (lines(answer), lines(answer, answer), texts(answer), texts(answer, answer)):
+        assert len(data) > 64 * 1024
+        flows = read_bytes(tmp_path, data, name="gcp.json")
+        assert sum(each["records"] for each in flows.table.to_pylist()) in (200, 400)
+        assert asides(flows) == {}
