@@ -22,6 +22,7 @@ from netpol_gen.flowtable import Flows, Reason
 from netpol_gen.model import DirectionEvidence
 from netpol_gen.readers import aws_fields, aws_sql, vpc, vpc_json, vpc_lines, vpc_table
 from netpol_gen.readers.aws_fields import DEFAULT, Kind, Layout
+from netpol_gen.readers.aws_notes import Fields
 from netpol_gen.readers.aws_text import Text, schema
 from netpol_gen.readers.aws_words import explain
 from netpol_gen.readers.files import PARQUET, Input
@@ -31,11 +32,6 @@ if TYPE_CHECKING:
 
 NAME = "aws-vpc"
 SOURCE = vpc_table.Source(NAME, str(DirectionEvidence.SYN), "REJECT", "SKIPDATA")
-NO_PODS = (
-    "aws-vpc: {files} without pkt-srcaddr and pkt-dstaddr (as in the default format): on EKS pods cannot be seen in "
-    "these records, only interfaces of nodes; create the flow log with a custom format that has both fields"
-)
-NO_FLAGS = "aws-vpc: {files} without tcp-flags: who opened a connection can only be told from ports"
 _LINES = (Kind.TEXT, Kind.CSV)
 _TEXT = Layout(Kind.TEXT, (*aws_sql.NUMBERS, *aws_sql.TEXTS))
 """Text in any order of fields, once `aws_text` has put them in columns."""
@@ -103,16 +99,7 @@ def read(items: Sequence[Input], options: vpc.Options) -> Flows:
         table = vpc_table.gather(result, SOURCE, names, account, lambda text: explain(text, layouts))
         if account.unplaced and not once:
             vpc_table.place(engine.query(vpc.places_sql(records)), account)
-    return vpc_table.finish(table, account, SOURCE, names, _notes(plans))
-
-
-def _notes(plans: Sequence[Plan]) -> list[str]:
-    out = []
-    for text, wanted in ((NO_PODS, {"pkt-srcaddr", "pkt-dstaddr"}), (NO_FLAGS, {"tcp-flags"})):
-        files = [plan.item.name for plan in plans if not wanted <= plan.layout.has]
-        if files:
-            out.append(text.format(files=f"{len(files)} of {len(plans)} files" if len(plans) > 1 else "records"))
-    return sorted(out)
+    return vpc_table.finish(table, account, SOURCE, names, offered.fields.notes())
 
 
 # --- layouts ----------------------------------------------------------------------------------------------------------
@@ -221,23 +208,27 @@ class _Offer:
     engine: vpc.Engine
     account: vpc_table.Account
     threads: int
+    fields: Fields = field(default_factory=Fields)
     names: int = 0
 
     def relation(self, layout: Layout, plans: Sequence[Plan]) -> str:
         """SQL for a relation with the records of all `plans`, which have one layout or are all lines."""
         self.names += 1
         name = f"input_{self.names}"
-        if layout.kind is Kind.PARQUET:
-            return self._parquet(name, plans)
         if layout is _TEXT:
             columns = schema(aws_sql.NUMBERS, aws_sql.TEXTS)
-            text = Text(self.account, columns, self.threads)
+            text = Text(self.account, columns, self.fields, self.threads)
             self.engine.stream(name, columns, text.batches((p.number, p.item, p.layout) for p in plans))
             return name
+        if layout.kind is not Kind.JSON:
+            for plan in plans:
+                self.fields.met(plan.number, layout)
+        if layout.kind is Kind.PARQUET:
+            return self._parquet(name, plans)
         files = [(plan.number, plan.item) for plan in plans]
         wrapped = layout.kind is Kind.WRAPPED
         lines = vpc_json.Json(self.account, count=not wrapped).batches(files)
-        self.engine.stream(name, vpc_lines.schema(), lines)
+        self.engine.stream(name, vpc_lines.schema(), lines if wrapped else self.fields.objects(lines, layout))
         if not wrapped:
             return name
         return vpc_json.unpack(self.engine, self.account, f"{name}_lines", UNWRAP.format(name=name))

@@ -18,6 +18,7 @@ from isal import isal_zlib
 from netpol_gen.flowtable import Reason
 from netpol_gen.readers import aws_fields, vpc_lines
 from netpol_gen.readers.aws_fields import Kind, Layout
+from netpol_gen.readers.aws_notes import Fields
 from netpol_gen.readers.columns import array
 from netpol_gen.readers.files import Input, Stream
 from netpol_gen.readers.vpc import PLACE_BITS
@@ -37,10 +38,17 @@ _SHORT = ("srcport", "dstport", "protocol", "tcp-flags")
 _NUMBER = r"^[+-]?\d{1,18}(\.0{1,9})?$"
 
 
+class Batch(NamedTuple):
+    """Lines as columns, and their order of fields; none where no line is a record."""
+
+    columns: pa.RecordBatch
+    layout: Layout | None
+
+
 class Parsed(NamedTuple):
     """Batches of one piece of input, the order of fields at its end, and what was refused (lines within the file)."""
 
-    batches: list[pa.RecordBatch]
+    batches: list[Batch]
     layout: Layout
     refused: list[tuple[Reason, int, str]]
 
@@ -69,6 +77,7 @@ class Text:
 
     account: Account
     columns: pa.Schema
+    fields: Fields
     threads: int = 2
 
     def batches(self, files: Iterable[tuple[int, Input, Layout]]) -> Iterator[pa.RecordBatch]:
@@ -77,8 +86,10 @@ class Text:
             for number, parsed in self._in_order(files, pool):
                 for refused in parsed.refused:
                     self._refuse(number, *refused)
-                for batch in parsed.batches:
+                for batch, layout in parsed.batches:
                     self.account.met(number, batch.num_rows)
+                    if layout is not None:
+                        self.fields.met(number, layout)
                     yield batch
 
     def _in_order(
@@ -139,7 +150,7 @@ class Text:
             batches, _ = self.block(whole, base + 1, layout)
             return Parsed(batches, layout, [])
         stream = Stream(piece.item, block=vpc_lines.BLOCK)
-        out: list[pa.RecordBatch] = []
+        out: list[Batch] = []
         refused: list[tuple[Reason, int, str]] = []
         current = layout
         for block in stream.blocks():
@@ -154,7 +165,7 @@ class Text:
 
     # --- one block --------------------------------------------------------------------------------------------------
 
-    def block(self, data: bytes, place: int, layout: Layout) -> tuple[list[pa.RecordBatch], Layout]:
+    def block(self, data: bytes, place: int, layout: Layout) -> tuple[list[Batch], Layout]:
         """Batches for complete lines, the first at `place`, and the layout in force after them."""
         data = vpc_lines.utf8(data)
         first = data[: data.find(b"\n")] if b"\n" in data else data
@@ -167,7 +178,7 @@ class Text:
             out += batches
         return out, layout
 
-    def _records(self, data: bytes, start: int, place: int, layout: Layout) -> tuple[list[pa.RecordBatch], Layout]:
+    def _records(self, data: bytes, start: int, place: int, layout: Layout) -> tuple[list[Batch], Layout]:
         """The lines from `start` on, the first of them at `place`."""
         import pyarrow as pa  # noqa: PLC0415
 
@@ -218,9 +229,7 @@ class Text:
             check_utf8=False,
         )
 
-    def _batches(
-        self, found: pa.Table, places: np.ndarray, layout: Layout, notes: pa.Array | None
-    ) -> list[pa.RecordBatch]:
+    def _batches(self, found: pa.Table, places: np.ndarray, layout: Layout, notes: pa.Array | None) -> list[Batch]:
         """`found` with all columns of `schema`."""
         import pyarrow as pa  # noqa: PLC0415
 
@@ -237,10 +246,10 @@ class Text:
                 columns.append(pa.array(np.full(rows, "ACCEPT", dtype=object), pa.string()))
             else:
                 columns.append(pa.nulls(rows, each.type))
-        out: list[pa.RecordBatch] = pa.Table.from_arrays(columns, schema=self.columns).to_batches()
-        return out
+        used = None if notes is not None and not notes.null_count else layout
+        return [Batch(batch, used) for batch in pa.Table.from_arrays(columns, schema=self.columns).to_batches()]
 
-    def _notes(self, texts: Sequence[tuple[bytes, int]]) -> pa.RecordBatch:
+    def _notes(self, texts: Sequence[tuple[bytes, int]]) -> Batch:
         """Lines that are no records."""
         import pyarrow as pa  # noqa: PLC0415
 
@@ -253,13 +262,13 @@ class Text:
             pa.nulls(len(texts), each.type) if column is None else column
             for each, column in zip(self.columns, columns, strict=True)
         ]
-        return pa.RecordBatch.from_arrays(filled, schema=self.columns)
+        return Batch(pa.RecordBatch.from_arrays(filled, schema=self.columns), None)
 
     # --- lines that the fast way refuses ----------------------------------------------------------------------------
 
-    def _careful(self, data: bytes, place: int, layout: Layout) -> tuple[list[pa.RecordBatch], Layout]:
+    def _careful(self, data: bytes, place: int, layout: Layout) -> tuple[list[Batch], Layout]:
         """The same with headers in the middle, blanks, comments, and values that are no numbers."""
-        out: list[pa.RecordBatch] = []
+        out: list[Batch] = []
         waiting: list[tuple[bytes, int]] = []
         comma = layout.kind is Kind.CSV
         for number, raw in enumerate(data.split(b"\n"), place):
@@ -275,7 +284,7 @@ class Text:
             waiting, layout = [], Layout(layout.kind, names)
         return out + self._tolerant(waiting, layout), layout
 
-    def _tolerant(self, lines: Sequence[tuple[bytes, int]], layout: Layout) -> list[pa.RecordBatch]:
+    def _tolerant(self, lines: Sequence[tuple[bytes, int]], layout: Layout) -> list[Batch]:
         """Records as text first, so that one bad value costs its record only."""
         import pyarrow as pa  # noqa: PLC0415
         import pyarrow.compute as pc  # noqa: PLC0415

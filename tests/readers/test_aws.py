@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from netpol_gen.errors import NotAFlowLogError, OptionError
-from netpol_gen.flowtable import Reason
-from netpol_gen.readers import read_flows, vpc_lines
+from netpol_gen.flowtable import Flows, Reason
+from netpol_gen.readers import aws_text, read_flows, vpc_lines
 from tests.readers.making import asides, read_bytes, signals
 
 START = 1_714_979_289
@@ -349,6 +349,82 @@ def test_default_format_without_header(tmp_path):
 
 def test_full_format_needs_no_note(tmp_path):
     assert read_bytes(tmp_path, text(record()), name="vpc.log").notes == ()
+
+
+def told(flows: Flows) -> dict[str, str]:
+    """What is said of records without addresses of pods, and of those without flags: whose they are."""
+    about = {"pkt-srcaddr and pkt-dstaddr": "pods", "tcp-flags": "flags"}
+    whose = [note.removeprefix("aws-vpc: ").partition(" without ") for note in flows.notes]
+    return {about[what.partition(" (as in")[0].partition(":")[0]]: which for which, _, what in whose}
+
+
+FULL, PLAIN = text(record(), reply()), text(record(), reply(), header=V2, order=V2)
+NO_FLAGS = V5.replace(" tcp-flags", "")
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize(
+    ("data", "whose"),
+    [
+        (FULL + PLAIN, {"pods": "some records", "flags": "some records"}),
+        (PLAIN + FULL, {"pods": "some records", "flags": "some records"}),
+        (FULL + PLAIN + FULL, {"pods": "some records", "flags": "some records"}),
+        (FULL + text(record(), header=NO_FLAGS, order=NO_FLAGS), {"flags": "some records"}),
+        (PLAIN + PLAIN, {"pods": "records", "flags": "records"}),
+        (PLAIN + text(record(), header=NO_FLAGS, order=NO_FLAGS), {"pods": "some records", "flags": "records"}),
+        (FULL + f"{V2}\n".encode(), {}),
+        (f"{V2}\n".encode() + FULL, {}),
+        (FULL + f"{V2}\n1 2 3\n".encode(), {}),
+    ],
+)
+def test_records_without_the_addresses_of_pods_are_told_wherever_they_are(tmp_path, data, whose, compressed):
+    flows = read_bytes(tmp_path, gzip.compress(data) if compressed else data, name="vpc.log")
+    assert told(flows) == whose
+
+
+def test_records_without_the_addresses_of_pods_deep_in_a_large_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(vpc_lines, "BLOCK", 4096)
+    monkeypatch.setattr(aws_text, "SMALL", 0)
+    full = text(*[record(srcport=port) for port in range(40000, 40400)])
+    # Pieces ahead of a header are parsed in the old order, and then once more.
+    flows = read_bytes(tmp_path, PLAIN + full + full, name="vpc.log", processes=3)
+    assert told(flows) == {"pods": "some records", "flags": "some records"}
+    assert told(read_bytes(tmp_path, f"{V2}\n".encode() + full, name="vpc.log", processes=3)) == {}
+    assert told(read_bytes(tmp_path, full + PLAIN, name="vpc.log", processes=3)) == {
+        "pods": "some records",
+        "flags": "some records",
+    }
+
+
+@pytest.mark.parametrize(
+    ("files", "whose"),
+    [
+        ([FULL, PLAIN], "1 of 2 files"),
+        ([PLAIN, PLAIN], "2 of 2 files"),
+        ([FULL, PLAIN, FULL + PLAIN], "1 of 3 files and some records of 1 more"),
+        ([FULL, FULL + PLAIN, FULL], "some records of 1 of 3 files"),
+    ],
+)
+def test_files_without_the_addresses_of_pods_are_counted(tmp_path, files, whose):
+    for number, data in enumerate(files):
+        (tmp_path / f"{number}.log").write_bytes(data)
+    assert told(read_flows([tmp_path], processes=1)) == {"pods": whose, "flags": whose}
+
+
+def test_objects_without_the_addresses_of_pods_are_told(tmp_path):
+    plain, full = (
+        "".join(
+            json.dumps({name.replace("-", "_"): each[name] for name in order.split()}) + "\n"
+            for each in (record(), reply())
+        ).encode()
+        for order in (V2, V5)
+    )
+    assert told(read_bytes(tmp_path, plain, name="vpc.log")) == {"pods": "records", "flags": "records"}
+    assert told(read_bytes(tmp_path, full, name="vpc.log")) == {}
+    assert told(read_bytes(tmp_path, full + plain, name="vpc.log")) == {"pods": "some records"}
+    # Where nulls are left out, a record without data has no address at all.
+    empty = b'{"version": 5, "interface_id": "eni-0a", "log_status": "NODATA", "start": 1714979289}\n'
+    assert told(read_bytes(tmp_path, full + empty, name="vpc.log")) == {}
 
 
 @pytest.mark.parametrize("order", [V5, V5.replace("-", "_"), " ".join(f"${{{name}}}" for name in V5.split())])
