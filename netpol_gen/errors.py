@@ -34,6 +34,48 @@ def printable(text: object, limit: int = 120) -> str:
     return shown if len(shown) <= limit else f"{shown[: limit - 1]}…"
 
 
+LONGEST_PATH = 50_000
+"""Characters: more than a path has (4,096 bytes on Linux), each of them escaped."""
+_LONGEST_NAME = 255
+_LEAST_DETAIL = 24
+_LINE = re.compile(r":\d+(?=: |$)")
+
+
+def printable_path(path: object, limit: int = 120) -> str:
+    """The same for a path, shortened at its beginning, between folders: the name of the file is always there."""
+    shown = printable(path, LONGEST_PATH)
+    if len(shown) <= limit:
+        return shown
+    folders, slash, name = shown.rpartition("/")
+    if len(name) > max(limit, _LONGEST_NAME):
+        return f"…{name[1 - _LONGEST_NAME :]}"
+    if not slash:
+        return name
+    kept = f"/{folders}"[-max(limit - len(name) - 2, 1) :]
+    return f"…{kept[kept.find('/') :] if '/' in kept else ''}/{name}"
+
+
+def printable_place(place: object, limit: int = 120) -> str:
+    """The same for `file:line: detail`: folders and the end of the detail are cut, file and line never."""
+    shown = printable(place, 2 * LONGEST_PATH)
+    if len(shown) <= limit:
+        return shown
+    path, line, detail = _parts(shown)
+    room = limit - len(path.rpartition("/")[2]) - len(line) - 2
+    # Both get half of the room at least, where they need it.
+    told = min(len(detail), max(room // 2, _LEAST_DETAIL))
+    where = printable_path(path, limit - len(line) - told) + line
+    return where + printable(detail, max(limit - len(where), told)) if detail else where
+
+
+def _parts(place: str) -> tuple[str, str, str]:
+    """Path, `:line` and `: detail`. A name may have colons, too: where it does, the first line number ends it."""
+    if found := _LINE.search(place):
+        return place[: found.start()], found[0], place[found.end() :]
+    path, colon, detail = place.partition(": ")
+    return path, "", colon + detail
+
+
 def utf8(name: str) -> str:
     r"""The name of a file as text that can be written: a byte that is no UTF-8 as `\xff`.
 
@@ -68,7 +110,7 @@ class Place:
 
     def __str__(self) -> str:
         """`path:line: document 2: field`, leaving out what is not known."""
-        head = printable(self.path or "-", 400)
+        head = printable_path(self.path or "-", 400)
         if self.line:
             head += f":{self.line}"
         if self.document:
@@ -114,7 +156,7 @@ class BadRecordsError(InputError):
     def __init__(self, problem: str, places: Sequence[str]) -> None:
         """`places` are the first few bad records, as `path:line: reason`."""
         self.places = tuple(places)
-        super().__init__("\n".join([problem, *(f"  {printable(p, 400)}" for p in self.places[:5])]))
+        super().__init__("\n".join([problem, *(f"  {printable_place(p, 400)}" for p in self.places[:5])]))
 
 
 class OptionError(NetpolGenError):

@@ -11,7 +11,7 @@ import typer
 from netpol_gen import __version__
 from netpol_gen.cli import coverage, flows, generate, judge, lint, ports, propose, report, review, snapshot
 from netpol_gen.cli.output import say
-from netpol_gen.errors import NetpolGenError, printable
+from netpol_gen.errors import NetpolGenError, printable, printable_path
 
 app = typer.Typer(
     name="netpol-gen",
@@ -78,7 +78,7 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
     except OSError as error:
-        say(f"netpol-gen: {printable(error.filename or '-', 400)}: {error.strerror or error}")
+        say(f"netpol-gen: {printable_path(error.filename or '-', 400)}: {error.strerror or error}")
         sys.exit(2)
     sys.exit(code if isinstance(code, int) else 0)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from netpol_gen.codes import distinct
-from netpol_gen.errors import InputError, InvariantError, printable
+from netpol_gen.errors import LONGEST_PATH, InputError, InvariantError, printable
 from netpol_gen.flowtable import Flows, Ledger, Reason, schema
 from netpol_gen.model import DirectionEvidence
 from netpol_gen.readers import sketch
@@ -131,7 +131,9 @@ def account(shares: Sequence[Share], partials: Iterable[Partial], offsets: Seque
             places.setdefault(reason, []).extend(found)
     for reason, everywhere in places.items():
         for name, line, what in sorted(everywhere)[:MAX_PLACES]:
-            ledger.aside(reason, 0, f"{printable(name, 400)}:{line}" + (f": {printable(what)}" if what else ""))
+            ledger.aside(
+                reason, 0, f"{printable(name, LONGEST_PATH)}:{line}" + (f": {printable(what)}" if what else "")
+            )
     return ledger
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from netpol_gen.codes import Columns, Texts, known, numbers, picked, plain, texts
-from netpol_gen.errors import InvariantError, printable
+from netpol_gen.errors import LONGEST_PATH, InvariantError, printable
 from netpol_gen.flowtable import Flows, Ledger, Reason, schema
 from netpol_gen.memory import keep_freed
 from netpol_gen.readers.columns import array, chosen, column, sequence, written
@@ -80,7 +80,7 @@ class Account:
 
 
 def _place(names: Sequence[str], spot: Spot) -> str:
-    where = f"{printable(names[spot.place >> PLACE_BITS], 400)}:{spot.place & _LINE_MASK}"
+    where = f"{printable(names[spot.place >> PLACE_BITS], LONGEST_PATH)}:{spot.place & _LINE_MASK}"
     return f"{where}: {printable(spot.detail)}" if spot.detail else where
 
 

@@ -24,7 +24,7 @@ from typing import Any
 
 import yaml
 
-from netpol_gen.errors import Place, printable
+from netpol_gen.errors import Place, printable, printable_path
 from netpol_gen.lint import ANNOTATION, FILE_NAME, Finding, Report, Rule
 from netpol_gen.model import Severity
 from netpol_gen.report.text import count
@@ -104,7 +104,7 @@ def lint_text(report: Report, *, verbose: bool = False) -> str:
 
 
 def _paragraph(f: Finding) -> str:
-    where = f"{printable(f.place.path, 400)}:{f.place.line}" if f.place.path else printable(f.subject, 200)
+    where = f"{printable_path(f.place.path, 400)}:{f.place.line}" if f.place.path else printable(f.subject, 200)
     field = f" ({printable(f.place.field, 200)})" if f.place.field else ""
     subject = f"{printable(f.subject, 200)}: " if f.place.path else ""
     return (

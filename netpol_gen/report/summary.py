@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from netpol_gen.edges import Edges
-from netpol_gen.errors import printable
+from netpol_gen.errors import printable, printable_place
 from netpol_gen.flowtable import Bucket, Ledger, Reason
 from netpol_gen.model import Direction, Severity
 from netpol_gen.plan import Plan
@@ -84,7 +84,7 @@ def input_text(edges: Edges, *, verbose: bool = False, where: str = "coverage sh
     `where` says how to see what is only counted here.
     """
     text = ledger_text(edges.ledger, edges.sources)
-    text += "".join(f"about the input: {printable(note, 400)}\n" for note in edges.notes)
+    text += "".join(f"about the input: {printable_place(note, 400)}\n" for note in edges.notes)
     for source in sorted(edges.sources):
         known = next((c for c in CARDS if c.source == source), None)
         if known is not None:
@@ -106,7 +106,7 @@ def ledger_text(ledger: Ledger, sources: Iterable[str]) -> str:
     )
     for reason, number in sorted(aside.items(), key=lambda item: (-item[1], item[0])):
         places = next((p for r, p in ledger.places.items() if r == reason), [])
-        shown = f"  ({printable(places[0], 100)})" if places else ""
+        shown = f"  ({printable_place(places[0], 100)})" if places else ""
         text += f"  {number:>8,}  {reason}{_HINTS.get(reason, '')}{shown}\n"
     if ledger.lost:
         nodes = Counter[str]()

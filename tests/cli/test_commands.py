@@ -73,6 +73,18 @@ def test_flows_in_a_file_whose_name_is_not_utf8(run, repository, tmp_path):
     assert (ran.returncode, ran.stderr) == (2, f"netpol-gen: {tmp_path}/no\\xff: no such file or directory\n")
 
 
+def test_long_paths_are_cut_for_terminals_alone(run, repository, tmp_path):
+    deep = tmp_path.joinpath(*["d" * 100] * 6, "flows.jsonl")
+    deep.parent.mkdir(parents=True)
+    deep.write_bytes((repository / FLOWS[0]).read_bytes() + b'{"flow": {"time"\n')
+    file = tmp_path / "evidence.json"
+    ran = run("generate", deep, *INVENTORY, "--out", tmp_path / "p", "--evidence", file)
+    assert "malformed record  (…/flows.jsonl:268: " in ran.stderr
+    [place] = json.loads(file.read_text())["ledger"]["places"]["malformed record"]
+    assert place.startswith(f"{deep}:268: ")
+    assert "/flows.jsonl:268: " in run("edges", deep, "--strict").stderr
+
+
 def test_evidence_accounts_for_every_record(run, tmp_path):
     file = tmp_path / "evidence.json"
     run("generate", *FLOWS, *INVENTORY, "--out", tmp_path / "p", "--evidence", file)

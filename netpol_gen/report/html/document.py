@@ -26,6 +26,7 @@ from typing import Any
 from netpol_gen.connectivity import End
 from netpol_gen.diff import Change, DiffRow
 from netpol_gen.edges import ACCEPTED, Observation
+from netpol_gen.errors import printable_place
 from netpol_gen.flowtable import Reason
 from netpol_gen.model import (
     UNKNOWN_TIME,
@@ -144,7 +145,7 @@ def _edge(o: Observation, material: Material, parties: Parties, statuses: Sequen
         e.days,
         int(e.strong),
         str(e.direction),
-        [text(s) for s in e.samples],
+        [printable_place(s, 400) for s in e.samples],
         [text(n) for n in e.names[:20]],
         [text(v) for v in e.vips[:20]],
         text((after.missing or after.reason) if after is not None and doubt else audited),

@@ -9,6 +9,7 @@ from typing import Any
 from netpol_gen.coverage import Scope, State
 from netpol_gen.coverage.bins import iso
 from netpol_gen.diff import Change
+from netpol_gen.errors import printable_place
 from netpol_gen.flowtable import Bucket
 from netpol_gen.model import UNKNOWN_TIME, Decision, External, Party, Workload
 from netpol_gen.report.coverage import estimate_sentences
@@ -34,7 +35,7 @@ def overview(material: Material) -> dict[str, Any]:
         "blind": [
             (text(source), [text(s) for s in sentences]) for source, sentences in material.coverage.blind_spots.items()
         ],
-        "notes": [text(note) for note in material.notes],
+        "notes": [printable_place(note, 400) for note in material.notes],
         "window": _window(material),
     }
 
@@ -117,7 +118,7 @@ def _ledger(material: Material) -> dict[str, Any]:
                 "colour": colour,
                 "name": f"set aside: {reason}" if reason else bucket,
                 "number": number,
-                "place": text(places[0], 120) if places else "",
+                "place": printable_place(places[0], 120) if places else "",
             }
         )
     label = f"{ledger.read:,} records: " + ", ".join(f"{p.number:,} {p.name}" for p in parts)
