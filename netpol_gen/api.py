@@ -40,6 +40,7 @@ Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 _LEDGER = "netpol_gen.ledger"
 _SOURCES = "netpol_gen.sources"
+_NOTES = "netpol_gen.notes"
 
 
 def _paths(paths: Paths) -> list[str | os.PathLike[str]]:
@@ -57,10 +58,11 @@ def read_flows(paths: Paths, *, source: str = "auto", config: Config | None = No
 
     Returns:
         One row per conversation with the columns and dtypes of `netpol_gen.flowtable`, Arrow-backed. The ledger travels
-        in `frame.attrs` and stays right when rows are filtered out.
+        in `frame.attrs` and stays right when rows are filtered out; with it, in `netpol_gen.notes`, what there is to
+        know about the input, such as files that were left out.
 
     Raises:
-        InputError: a file that cannot be read or is no flow log.
+        InputError: a file that cannot be read or is no flow log, or a directory that has none.
 
     """
     return flows_to_frame(load_flows(paths, source=source, config=config, **settings))
@@ -83,6 +85,7 @@ def flows_to_frame(flows: Flows) -> pd.DataFrame:
     frame: pd.DataFrame = flows.table.to_pandas(types_mapper=pd.ArrowDtype)
     frame.attrs[_LEDGER] = _ledger_to_dict(flows.ledger)
     frame.attrs[_SOURCES] = dict(flows.sources)
+    frame.attrs[_NOTES] = list(flows.notes)
     return frame
 
 
@@ -115,7 +118,8 @@ def frame_to_flows(frame: pd.DataFrame) -> Flows:
         # Rows that no reader counted: the caller made or multiplied them.
         ledger.read -= left_out
     sources = frame.attrs.get(_SOURCES) or {}
-    return Flows(table, ledger, dict(sources) or {str(s): 0 for s in set(table.column("source").to_pylist()) if s})
+    told = dict(sources) or {str(s): 0 for s in set(table.column("source").to_pylist()) if s}
+    return Flows(table, ledger, told, tuple(frame.attrs.get(_NOTES) or ()))
 
 
 def _ledger_to_dict(ledger: Ledger) -> dict[str, Any]:

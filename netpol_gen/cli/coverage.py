@@ -9,7 +9,7 @@ import typer
 
 from netpol_gen.cli import options as o
 from netpol_gen.cli.held import Where, read_held
-from netpol_gen.cli.output import put, say
+from netpol_gen.cli.output import put, say, say_notes
 from netpol_gen.errors import CheckFailedError
 
 
@@ -78,6 +78,7 @@ def coverage(
     level = parse_level(require) if require else None
     held = read_held(inventory, settings, Where(live, context, kubeconfig))
     table = api.load_flows(flows, source=source, config=settings, aws_format=aws_format)
+    say_notes(table.notes)
     found = api.measure_coverage(api.find_edges(table, held, settings), settings)
     if plot:
         put(coverage_svg(found), plot)

@@ -11,7 +11,7 @@ import typer
 
 from netpol_gen.cli import options as o
 from netpol_gen.cli.held import Where, read_held
-from netpol_gen.cli.output import put, say
+from netpol_gen.cli.output import put, say, say_notes
 from netpol_gen.errors import OptionError
 
 
@@ -106,6 +106,7 @@ def flows(
     table = api.load_flows(flows, source=source, config=settings, aws_format=aws_format)
     write_flows(table, sys.stdout.buffer if out == "-" else out, _flow_format(output, out))
     if not quiet:
+        say_notes(table.notes)
         say(f"{table.table.num_rows:,} conversations from {table.ledger.read:,} records")
 
 

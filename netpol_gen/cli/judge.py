@@ -9,7 +9,7 @@ import typer
 
 from netpol_gen.cli import options as o
 from netpol_gen.cli.held import Where, read_held, with_cni
-from netpol_gen.cli.output import put, say
+from netpol_gen.cli.output import put, say, say_notes
 
 if TYPE_CHECKING:
     from netpol_gen.inventory import Inventory
@@ -264,6 +264,7 @@ def diff(
     seen = None
     if flows:
         table = api.load_flows(flows, source=source, config=settings, aws_format=aws_format)
+        say_notes(table.notes)
         found = api.find_edges(table, held[1], settings)
         # Pods that only the flows know take part on both sides, so that no workload seems new because of them.
         observed = [p for p in found.inventory.pods if p.observed]

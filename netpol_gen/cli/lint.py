@@ -13,7 +13,7 @@ import typer
 from netpol_gen import __version__
 from netpol_gen.cli import options as o
 from netpol_gen.cli.held import Where, read_held, with_cni
-from netpol_gen.cli.output import put, say
+from netpol_gen.cli.output import put, say, say_notes
 from netpol_gen.config import Cni
 from netpol_gen.errors import CheckFailedError, InputError, OptionError, Place, printable
 
@@ -103,6 +103,7 @@ def lint(
     edges = None
     if flows:
         table = api.load_flows(flows, source=source, config=settings, aws_format=aws_format)
+        say_notes(table.notes)
         edges = api.find_edges(table, held, settings)
     documents = read_documents(read_manifests(policies))
     report = pinpoint(run(Material(documents, held, edges, settings, rules)), _read_text)

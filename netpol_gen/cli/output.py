@@ -5,15 +5,22 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
-from netpol_gen.errors import InputError, Place
+from netpol_gen.errors import InputError, Place, printable_place
 
 
 def say(text: str) -> None:
     """A message, to stderr."""
     sys.stderr.write(text if text.endswith("\n") else f"{text}\n")
     sys.stderr.flush()
+
+
+def say_notes(notes: Iterable[str]) -> None:
+    """What there is to know about the input, where no summary tells it."""
+    for note in notes:
+        say(f"about the input: {printable_place(note, 400)}")
 
 
 def put(text: str, out: str) -> None:
