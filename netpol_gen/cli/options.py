@@ -25,7 +25,11 @@ from netpol_gen.selectors import valid_label_key, valid_label_value
 from netpol_gen.sets import Network
 
 Flows = Annotated[
-    list[str], typer.Argument(metavar="FLOWS...", help="Flow exports: files, directories, globs, or - for stdin.")
+    list[str],
+    typer.Argument(
+        metavar="FLOWS...",
+        help="Flow exports: files, directories, globs, or - for stdin. What is no flow log in a directory is left out.",
+    ),
 ]
 Source = Annotated[str, typer.Option("--source", help="What the flows are; 'auto' tells from their content.")]
 AwsFormat = Annotated[
@@ -67,7 +71,7 @@ MinEvidenceOption = Annotated[
     MinEvidence | None,
     typer.Option("--min-evidence", help="'strong' leaves out edges whose client was told only by port numbers."),
 ]
-Strict = Annotated[bool, typer.Option("--strict", help="Any bad record is an error.")]
+Strict = Annotated[bool, typer.Option("--strict", help="Any bad record is an error, and any file left out.")]
 MaxBad = Annotated[float | None, typer.Option("--max-bad", metavar="RATIO", help="Most bad records, 0 to 1.")]
 MaxLoss = Annotated[float | None, typer.Option("--max-loss", metavar="RATIO", help="Most lost events, 0 to 1.")]
 PodCidr = Annotated[list[str], typer.Option("--pod-cidr", help="Range that pods get addresses from. Repeatable.")]

@@ -8,11 +8,12 @@ shares the input out over processes; `table` and `merge` put the outcome togethe
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import BinaryIO
 
 from netpol_gen.config import Config
-from netpol_gen.errors import BadRecordsError, InputError
+from netpol_gen.errors import LONGEST_PATH, BadRecordsError, InputError, printable
 from netpol_gen.flowtable import BAD, Flows, Ledger
 from netpol_gen.handovers import Handovers
 from netpol_gen.memory import no_collection
@@ -41,10 +42,11 @@ def read_flows(
     `until`, `strict`, `max_bad` and `max_loss` matter here. `processes` is how many to use, by default one per core
     where the input is large; the result is the same. `aws_format` is the order of fields of AWS records that have no
     header (`version account-id …`). `handovers` are times that rows of a source that knows only addresses do not span.
+    Files in directories that are no flow logs are left out and told in the notes, unless `strict`.
 
     Raises:
         InputError: a path that is not there or not readable.
-        NotAFlowLogError: a file that is no flow log at all.
+        NotAFlowLogError: a file that is no flow log at all, or a directory without one.
         BadRecordsError: more bad records than `strict` or `max_bad` allow.
         OptionError: an unknown source, or an object-store URL.
 
@@ -55,7 +57,7 @@ def read_flows(
     if source != sniff.AUTO:
         sniff.by_name(source)
     inputs = expand(paths, stdin)
-    found = [(item, kind) for item in inputs if (kind := sniff.recognise(item, source, aws_format)) is not None]
+    found, left = sniff.sort_out(inputs, source, aws_format, strict=config.strict)
     window = Window(config.since, config.until)
     by_rows = [(item, kind) for item, kind in found if kind.table is None]
     jobs, count = work.plan(by_rows, processes)
@@ -70,9 +72,25 @@ def read_flows(
     ]
     flows = tables[0] if len(tables) == 1 else vpc_table.together(tables)
     for item in inputs:
-        flows.ledger.files.setdefault(item.name, 0)
+        if item.name not in left:
+            flows.ledger.files.setdefault(item.name, 0)
     _judge(flows.ledger, config)
-    return flows
+    return replace(flows, notes=tuple(sorted({*flows.notes, *_left_out(left, len(inputs))}))) if left else flows
+
+
+_NOTED = 5
+"""So many files that were left out are named."""
+
+
+def _left_out(left: Mapping[str, str], files: int) -> list[str]:
+    """Sentences about files that are no flow logs, by name with what they look like."""
+    notes = [
+        f"{printable(name, LONGEST_PATH)}: no flow log, left out; it looks like {what}"
+        for name, what in list(left.items())[:_NOTED]
+    ]
+    if len(left) > _NOTED:
+        notes.append(f"{len(left) - _NOTED} more files are no flow log, left out: {len(left)} of {files}")
+    return notes
 
 
 def _judge(ledger: Ledger, config: Config) -> None:

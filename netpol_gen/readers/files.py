@@ -13,18 +13,17 @@ to compressed data ends the blocks and is told in `Stream.damage`; a line longer
 
 from __future__ import annotations
 
-import glob
 import io
 import os
 import stat
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from netpol_gen.errors import InputError, OptionError, Place, printable, utf8
+from netpol_gen.errors import InputError, Place, utf8
 from netpol_gen.readers.inflate import Inflate, compression
+from netpol_gen.readers.paths import identity, names, os_problem
 
 BLOCK = 64 * 1024
 """About the size of a block: msgspec decodes blocks of 32 to 256 KiB fastest, and 8 MiB ones 1.6 times slower."""
@@ -98,6 +97,10 @@ class Input:
     """What was read of `source` for the head, as it came (compressed or not)."""
     damage: str = ""
     """What is wrong with compressed data at its very beginning (anywhere, where `head` is all)."""
+    named: bool = True
+    """Whether the user named this very file, perhaps among others."""
+    sought: frozenset[str] = frozenset()
+    """The directories and globs given in which it was found."""
 
     @property
     def again(self) -> str:
@@ -111,7 +114,7 @@ class Input:
         try:
             return open(self.path, "rb", buffering=0)  # noqa: PTH123 - the stream that asked closes it
         except OSError as error:
-            raise InputError(_os_problem(error), Place(self.name)) from error
+            raise InputError(os_problem(error), Place(self.name)) from error
 
     def parts(self, processes: int, *, lines: bool = True) -> tuple[Part, ...]:
         """Shares for up to `processes` processes; one share where the input is small, a pipe, or not made of lines."""
@@ -139,66 +142,36 @@ def expand(paths: Sequence[str | os.PathLike[str]], stdin: BinaryIO | None = Non
 
     """
     found: dict[str, tuple[int, int]] = {}
+    named = set[tuple[int, int]]()
+    sought: dict[tuple[int, int], set[str]] = {}
     standard = False
     for given in paths:
         text = os.fspath(given)
         if text == "-":
             standard = True
-        else:
-            found.update({name: _identity(name) for name in _files(text)})
+            continue
+        files, searched = names(text)
+        for name in files:
+            found[name] = file = identity(name)
+            if searched:
+                sought.setdefault(file, set()).add(text)
+            else:
+                named.add(file)
     inputs, seen = [], set[tuple[int, int]]()
     for name in sorted(found):
         # The same file under two names (a link, a glob beside a path) is read once, under the first name.
-        if found[name] not in seen:
-            seen.add(found[name])
-            inputs.append(_open(name))
-            if inputs[-1].name != name and inputs[-1].name in found:
-                inputs[-1].name += " (not UTF-8)"
+        file = found[name]
+        if file not in seen:
+            seen.add(file)
+            item = _open(name)
+            if item.name != name and item.name in found:
+                item.name += " (not UTF-8)"
+            item.named, item.sought = file in named, frozenset(sought.get(file, ()))
+            inputs.append(item)
     if standard:
         stream = stdin if stdin is not None else sys.stdin.buffer
         inputs.append(_peek(Input("-", "", source=stream), stream))
     return inputs
-
-
-def _files(text: str) -> list[str]:
-    scheme, colon, _ = text.partition("://")
-    if colon and scheme.isalnum():
-        raise OptionError(f"{printable(text)}: object stores are not read; fetch the objects first and name the files")
-    path = Path(text)
-    try:
-        if path.is_dir():
-            return _walk(path)
-        if path.exists():
-            return [text]
-    except OSError as error:
-        raise InputError(_os_problem(error), Place(text)) from error
-    if glob.has_magic(text):
-        matched = sorted(glob.glob(text, recursive=True))  # noqa: PTH207 - Path.glob takes no absolute pattern
-        files = [name for match in matched for name in (_walk(Path(match)) if Path(match).is_dir() else [match])]
-        if files:
-            return files
-        raise InputError("no file matches", Place(text))
-    raise InputError("no such file or directory", Place(text))
-
-
-def _walk(directory: Path) -> list[str]:
-    files: list[str] = []
-    for where, directories, names in os.walk(directory):
-        directories[:] = sorted(name for name in directories if not name.startswith("."))
-        # One path for a directory of hundreds of files. What is in `.` has a name without it.
-        folder = str(Path(where, "_")).removesuffix("_")
-        files += [folder + name for name in sorted(names) if not name.startswith(".")]
-    if not files:
-        raise InputError("no files in this directory", Place(str(directory)))
-    return files
-
-
-def _identity(name: str) -> tuple[int, int]:
-    try:
-        status = os.stat(name)  # noqa: PTH116 - a name from os.walk
-    except OSError as error:
-        raise InputError(_os_problem(error), Place(name)) from error
-    return (status.st_dev, status.st_ino)
 
 
 def _open(name: str) -> Input:
@@ -214,7 +187,7 @@ def _open(name: str) -> Input:
         _peek(item, stream)
     except OSError as error:
         stream.close()
-        raise InputError(_os_problem(error), Place(name)) from error
+        raise InputError(os_problem(error), Place(name)) from error
     except InputError:
         stream.close()
         raise
@@ -283,10 +256,6 @@ def _fill(stream: BinaryIO, size: int) -> bytes:
     return b"".join(pieces)
 
 
-def _os_problem(error: OSError) -> str:
-    return (error.strerror or type(error).__name__).lower()
-
-
 class Stream:
     """One share of one input as blocks of complete lines. Read `blocks` once."""
 
@@ -334,7 +303,7 @@ class Stream:
             else:
                 yield from _span(stream, self.part, self._block, ragged=ragged)
         except OSError as error:
-            raise InputError(_os_problem(error), Place(self.name)) from error
+            raise InputError(os_problem(error), Place(self.name)) from error
         finally:
             if item.path:
                 stream.close()

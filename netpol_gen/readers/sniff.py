@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from netpol_gen.errors import NotAFlowLogError, OptionError, Place, printable
 from netpol_gen.flowtable import Flows
 from netpol_gen.readers import aws, azure, calico, canonical, conntrack, gcp, hubble, vpc
-from netpol_gen.readers.files import Input, Stream
-from netpol_gen.readers.looks import AWS, Looks, describe
+from netpol_gen.readers.files import PARQUET, Input, Stream
+from netpol_gen.readers.looks import AWS, BINARY, Looks, describe, traces
 from netpol_gen.readers.rows import Rows
+from netpol_gen.readers.vpc_lines import footer
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,68 @@ def recognise(item: Input, name: str = AUTO, aws_format: str | None = None) -> S
     if aws_format is not None and aws.fits(item.head, aws_format):
         return by_name(aws.NAME)
     raise _refusal(item, describe(item.head), "not a flow log that can be read")
+
+
+def sort_out(
+    inputs: Sequence[Input], name: str = AUTO, aws_format: str | None = None, *, strict: bool = False
+) -> tuple[list[tuple[Input, Source]], dict[str, str]]:
+    """The inputs that have a source, and those left out, by name, with what they look like.
+
+    A file that nobody named, met in a directory or by a glob, is left out where no source recognises anything in it: a
+    README beside the logs. Whatever may be a flow log, damaged or in a form that is not read, is an error, because
+    policies would lack what is in it.
+
+    Raises:
+        NotAFlowLogError: a file that was named is none, or may be one; a directory or glob has none at all; with
+            `strict`, any that would be left out.
+
+    """
+    found: list[tuple[Input, Source]] = []
+    foreign: list[tuple[Input, NotAFlowLogError]] = []
+    left: dict[str, str] = {}
+    for item in inputs:
+        refusal = None
+        try:
+            kind = recognise(item, name, aws_format)
+        except NotAFlowLogError as error:
+            kind, refusal = None, error
+        if kind is None and refusal is None:
+            continue
+        looks = _other(item, kind, aws_format) if not item.named else None
+        if looks is not None:
+            foreign.append((item, refusal or _refusal(item, looks, f"not a {name} flow log")))
+            left[item.name] = looks.what
+        elif refusal is not None:
+            raise refusal
+        elif kind is not None:
+            found.append((item, kind))
+    hits = {place for item, _ in found if item.head.strip() or item.damage for place in item.sought}
+    for item, refusal in foreign:
+        if not item.sought <= hits:
+            raise refusal
+        if strict:
+            many = f" (there are {len(foreign)})" if len(foreign) > 1 else ""
+            raise NotAFlowLogError(f"{refusal.problem}; --strict leaves no file out{many}", refusal.place)
+    return found, left
+
+
+def _other(item: Input, kind: Source | None, aws_format: str | None) -> Looks | None:
+    """What a file is that has nothing of a flow log in it; None for any other."""
+    if item.damage or not item.head.strip() or (kind is not None and kind.looks_like(item.head, item.again)):
+        return None
+    looks = describe(item.head)
+    if item.head.startswith(PARQUET):
+        # The names of its columns are at the end, which is missing where it was cut off.
+        end = footer(item.head, item.again)
+        return looks if end.endswith(PARQUET.lower()) and not traces(end) else None
+    # By such a name it should be something else: what was written there is gone.
+    broken = looks.what == BINARY and item.name.lower().endswith(_PACKED)
+    if looks.flows or broken or any(source.looks_like(item.head, item.again) for source in SOURCES):
+        return None
+    return None if aws_format is not None and aws.fits(item.head, aws_format) else looks
+
+
+_PACKED = (".gz", ".gzip", ".zst", ".zstd", ".parquet")
 
 
 def _refusal(item: Input, looks: Looks, problem: str) -> NotAFlowLogError:
