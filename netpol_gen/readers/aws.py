@@ -20,7 +20,7 @@ import numpy as np
 from netpol_gen.errors import InputError, NotAFlowLogError, Place, utf8
 from netpol_gen.flowtable import Flows, Reason
 from netpol_gen.model import DirectionEvidence
-from netpol_gen.readers import aws_fields, aws_sql, vpc, vpc_json, vpc_lines, vpc_table
+from netpol_gen.readers import aws_fields, aws_sql, vpc, vpc_json, vpc_lines, vpc_periods, vpc_table
 from netpol_gen.readers.aws_fields import DEFAULT, Kind, Layout
 from netpol_gen.readers.aws_notes import Fields
 from netpol_gen.readers.aws_text import Text, schema
@@ -95,7 +95,8 @@ def read(items: Sequence[Input], options: vpc.Options) -> Flows:
         records, layouts = vpc.union(queries), {plan.layout for plan in plans}
         # Files can be read twice, lines are a stream.
         once = any(layout.kind is not Kind.PARQUET for layout in groups)
-        result = engine.query(vpc.fold_sql(records, aws_sql.MEANING, places=once)) if queries else iter(())
+        folded = vpc_periods.fold(engine, records, aws_sql.MEANING, options.handovers, places=once)
+        result = engine.query(folded) if queries else iter(())
         table = vpc_table.gather(result, SOURCE, names, account, lambda text: explain(text, layouts))
         if account.unplaced and not once:
             vpc_table.place(engine.query(vpc.places_sql(records)), account)

@@ -16,7 +16,7 @@ from typing import Any
 
 from netpol_gen.flowtable import Flows, Reason
 from netpol_gen.model import DirectionEvidence, Signal
-from netpol_gen.readers import vpc, vpc_json, vpc_lines, vpc_table
+from netpol_gen.readers import vpc, vpc_json, vpc_lines, vpc_periods, vpc_table
 from netpol_gen.readers.files import Input
 from netpol_gen.readers.rows import Window
 from netpol_gen.readers.vpc import ARRIVED, CODE, COUNTED, DATA, HALF, NS, ODD, SEEN, SENT
@@ -74,7 +74,7 @@ def read(items: Sequence[Input], options: vpc.Options) -> Flows:
         lines = vpc_json.Json(account, count=False).batches(list(enumerate(items)))
         engine.stream("input", vpc_lines.schema(), lines)
         tuples = vpc_json.unpack(engine, account, "tuples", _unpack_sql("input"))
-        result = engine.query(vpc.fold_sql(_records(tuples, options.window), MEANING))
+        result = engine.query(vpc_periods.fold(engine, _records(tuples, options.window), MEANING, options.handovers))
         table = vpc_table.gather(result, SOURCE, names, account, explain)
     return vpc_table.finish(table, account, SOURCE, names, ())
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from netpol_gen.flowtable import Flows, Reason
 from netpol_gen.model import Signal
-from netpol_gen.readers import vpc, vpc_json, vpc_lines, vpc_table
+from netpol_gen.readers import vpc, vpc_json, vpc_lines, vpc_periods, vpc_table
 from netpol_gen.readers.files import Input
 from netpol_gen.readers.rows import Window
 from netpol_gen.readers.vpc import ARRIVED, CODE, ODD, SEEN, SENT
@@ -138,7 +138,7 @@ def read(items: Sequence[Input], options: vpc.Options) -> Flows:
             if shape.packed:
                 lines = vpc_json.unpack(engine, account, f"unpacked_{index}", _unpack_sql(lines))
             queries.append(_records(shape, lines, options.window))
-        result = engine.query(vpc.fold_sql(vpc.union(queries), MEANING))
+        result = engine.query(vpc_periods.fold(engine, vpc.union(queries), MEANING, options.handovers))
         table = vpc_table.gather(result, SOURCE, names, account, explain)
     return vpc_table.finish(table, account, SOURCE, names, ())
 

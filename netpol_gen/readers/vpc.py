@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -113,11 +113,12 @@ def _sum(what: str) -> str:
     return f"(CASE WHEN sum({what}) > {2**62} THEN {2**62} ELSE sum({what}) END)::BIGINT"
 
 
-def fold_sql(records: str, meaning: Meaning, *, places: bool = True) -> str:
+def fold_sql(records: str, meaning: Meaning, *, places: bool = True, apart: bool = False) -> str:
     """The whole query over a source's `records`.
 
     `places`: whether to keep the first places of what is set aside, which takes a tenth of the time; where the records
     can be read again, `places_sql` finds them when there are any.
+    `apart`: whether records have `src_period` and `dst_period`, which rows must not span (`vpc_periods`).
     There is no WHERE in it: a filter would be pushed down to the parsing of lines and do that again for each field.
     Of what is worked out for each record, CASE is the quicker where its first branch holds for nearly all of them, and
     sums are quicker than shifts; it is written for that.
@@ -130,6 +131,12 @@ def fold_sql(records: str, meaning: Meaning, *, places: bool = True) -> str:
         who += "max(CASE WHEN turned THEN who_src ELSE who_dst END) AS who_b,"
         ends = "CASE WHEN turn THEN who_b ELSE who_a END AS who_src,"
         ends += "CASE WHEN turn THEN who_a ELSE who_b END AS who_dst,"
+    own = period = ""
+    if apart:
+        own = "CASE WHEN kind <> 0 THEN 0 WHEN turned THEN dst_period ELSE src_period END AS period_a,"
+        own += "CASE WHEN kind <> 0 THEN 0 WHEN turned THEN src_period ELSE dst_period END AS period_b,"
+        period = "CASE WHEN turn THEN period_b ELSE period_a END AS src_period,"
+        period += "CASE WHEN turn THEN period_a ELSE period_b END AS dst_period,"
     first_places = f"min(place, {MAX_PLACES}) FILTER (WHERE kind <> 0)" if places else "NULL::BIGINT[]"
     return f"""
 WITH rec AS ({records}),
@@ -142,7 +149,7 @@ con AS (SELECT
               + (CASE WHEN turned THEN sport ELSE dport END)
               + proto::BIGINT * {1 << 32} + verdict::BIGINT * {1 << 40}
          WHEN kind = {ODD} THEN -place - 1000 ELSE -kind::BIGINT END AS x,
-    CASE WHEN kind = 0 OR kind = {CODE[Reason.LOST_EVENTS]} THEN (first // {HOUR})::INTEGER END AS h,
+    CASE WHEN kind = 0 OR kind = {CODE[Reason.LOST_EVENTS]} THEN (first // {HOUR})::INTEGER END AS h, {own}
     count(*) AS n, sum(turned::INTEGER) AS back,
     bit_or(CASE WHEN turned THEN ((bits & 65535) << {HALF}) | (bits >> {HALF}) ELSE bits END) AS bits,
     {_sum("packets")} AS packets, {_sum("bytes")} AS bytes,
@@ -163,14 +170,14 @@ done AS (SELECT
          -- Of many ephemeral ports to one fixed port four are kept, enough to vote; the rest is counted with them.
          WHEN high >= 32768 AND low < 32768 THEN (x >> 32 << 32) | ((high & 3) << 16) | low
          ELSE x END AS y,
-    h, n, places, high,
+    h, n, places, high, {period}
     CASE WHEN NOT decided THEN 0 WHEN turn THEN n - back ELSE back END AS replies,
     CASE WHEN (c & {SENT | ARRIVED}) = {SENT | ARRIVED} OR (v & {SENT | ARRIVED}) = {SENT | ARRIVED} THEN 2
          ELSE 1 END AS twice,
     packets, bytes, {ends} first, last, place,
     {meaning.signals} AS signals
     FROM oriented)
-SELECT src, dst, y, h, {"who_src, who_dst," if meaning.who else ""}
+SELECT src, dst, y, h, {"src_period, dst_period," if apart else ""} {"who_src, who_dst," if meaning.who else ""}
     count(*) AS flows, sum(n)::BIGINT AS records, sum(replies)::BIGINT AS replies,
     {_sum("packets // twice")} AS packets, {_sum("bytes // twice")} AS bytes,
     min(first) AS first, max(last) AS last, min(place) AS place, bit_or(signals) AS signals,
@@ -252,6 +259,14 @@ class Engine:
     def table(self, name: str, data: pa.Table) -> None:
         """Offer a table to queries as `name`."""
         self._connection.register(name, data)
+
+    def function(self, name: str, meaning: Callable[[pa.ChunkedArray], pa.Array]) -> None:
+        """Offer a function of texts to queries as `name`."""
+        from duckdb.func import ARROW  # noqa: PLC0415
+
+        # It would evaluate annotations, whose names are there for type checkers only.
+        bare = lambda texts: meaning(texts)  # noqa: E731, PLW0108
+        self._connection.create_function(name, bare, ["VARCHAR"], "VARCHAR", type=ARROW)
 
     def _watched(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """An error of ours passes the engine as text only: keep the error itself."""
