@@ -3,8 +3,8 @@
 ```python
 import netpol_gen as ng
 
-flows = ng.read_flows("flows.jsonl.gz")
 inventory = ng.read_inventory("inventory.yaml")
+flows = ng.read_flows("flows.jsonl.gz", inventory=inventory)
 ng.edges(flows, inventory)                 # what talked to what, and why anything was left out
 plan = ng.generate(flows, inventory)
 print(ng.to_yaml(plan))
@@ -47,12 +47,21 @@ def _paths(paths: Paths) -> list[str | os.PathLike[str]]:
     return [paths] if isinstance(paths, str | os.PathLike) else list(paths)
 
 
-def read_flows(paths: Paths, *, source: str = "auto", config: Config | None = None, **settings: Any) -> pd.DataFrame:
+def read_flows(
+    paths: Paths,
+    *,
+    source: str = "auto",
+    config: Config | None = None,
+    inventory: Inventory | None = None,
+    **settings: Any,
+) -> pd.DataFrame:
     """Flow exports as one canonical table.
 
     Args:
         paths: files, directories or globs, as on the command line.
         source: `auto`, or a source's name.
+        inventory: what the cluster held. Where a source knows only addresses, a row is then of one holder of each;
+            otherwise it may be of all that had an address within the hour, and is ambiguous.
         config: settings; fields of `Config` can also be given by name (`since=…`).
         **settings: fields of `Config`.
 
@@ -65,17 +74,28 @@ def read_flows(paths: Paths, *, source: str = "auto", config: Config | None = No
         InputError: a file that cannot be read or is no flow log, or a directory that has none.
 
     """
-    return flows_to_frame(load_flows(paths, source=source, config=config, **settings))
+    return flows_to_frame(load_flows(paths, source=source, config=config, inventory=inventory, **settings))
 
 
 def load_flows(
-    paths: Paths, *, source: str = "auto", config: Config | None = None, aws_format: str | None = None, **settings: Any
+    paths: Paths,
+    *,
+    source: str = "auto",
+    config: Config | None = None,
+    aws_format: str | None = None,
+    inventory: Inventory | None = None,
+    **settings: Any,
 ) -> Flows:
     """The same as `read_flows`, as the value that the other layers use: an Arrow table with its ledger."""
     from netpol_gen.readers import read_flows as read
 
-    files = [os.fspath(p) for p in _paths(paths)]
-    return read(files, source=source, config=_config(config, settings), aws_format=aws_format)
+    files, config = [os.fspath(p) for p in _paths(paths)], _config(config, settings)
+    handovers = None
+    if inventory is not None:
+        from netpol_gen.inventory import Timeline
+
+        handovers = Timeline.of(inventory).handovers(config.guard_ns)
+    return read(files, source=source, config=config, aws_format=aws_format, handovers=handovers)
 
 
 def flows_to_frame(flows: Flows) -> pd.DataFrame:

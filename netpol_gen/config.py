@@ -134,6 +134,11 @@ class Config:
     guard_seconds: float = 5.0
     """Half-width of the band round an address hand-over in which its owner is ambiguous."""
 
+    @property
+    def guard_ns(self) -> int:
+        """`guard_seconds` in nanoseconds."""
+        return int(self.guard_seconds * 1e9)
+
     def in_scope(self, namespace: str) -> bool:
         """Whether policies are written for this namespace."""
         if self.namespaces is not None:

@@ -156,7 +156,19 @@ class Book:
         return out
 
     def by_address(self, addresses: Sequence[str], which: np.ndarray, times: Times) -> tuple[np.ndarray, np.ndarray]:
-        """Owners of `addresses[which]` over each row's whole time span: party code and pod index."""
+        """Owners of `addresses[which]` over each row's whole time span: party code and pod index.
+
+        Where pods of one workload, and of no other, had the address one after the other, the pod is -1.
+        """
+        out, pods = self._by_each(addresses, which, times)
+        doubt = np.flatnonzero(out == AMBIGUOUS)
+        if len(doubt):
+            of, asked = self.timeline, times.of(doubt)
+            out[doubt] = of.groups_of(addresses, which[doubt], asked.first, asked.last, asked.guard, self._pod_party)
+        return out, pods
+
+    def _by_each(self, addresses: Sequence[str], which: np.ndarray, times: Times) -> tuple[np.ndarray, np.ndarray]:
+        """The same for one pod throughout."""
         if len(which) <= len(addresses):
             return self._by_address(addresses, which, times)
         # Most addresses have one owner in all the time that is asked for: those are looked up once.

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from netpol_gen import behind
-from netpol_gen.codes import Columns, known, lists, numbered, numbers, texts, within
+from netpol_gen.codes import Columns, known, lists, numbered, numbers, picked, texts, within
 from netpol_gen.config import Config
 from netpol_gen.direction import EPHEMERAL_FROM, RANK, UNDECIDED, evidence_at, orient, port_key
 from netpol_gen.flowtable import Flows, Reason
@@ -57,11 +57,11 @@ def resolve(flows: Flows, inventory: Inventory, config: Config) -> Resolved:
         roster.learn(fact, end[0] if not fact.entities else "")
     named = [_named_pod(fact, roster) if fact.named else None for fact in said]
     inventory = inventory.with_observed(roster.observed, _observed_namespaces(said))
-    book = Book(inventory, Timeline.build(inventory))
+    book = Book(inventory, Timeline.of(inventory))
     static = np.array([book.static(e, f, p) for e, f, p in zip(ends, said, named, strict=True)], dtype=np.int64)
     pods = np.array([book.pod_index(p) for p in named], dtype=np.int64)
     first, last = (numbers(table.column(name)) for name in ("first_seen", "last_seen"))
-    times = Times(earliest(first, numbers(table.column("signals"))), last, int(config.guard_seconds * 1e9))
+    times = Times(earliest(first, numbers(table.column("signals"))), last, config.guard_ns)
     lines = _lines(flows.columns, ends, codes, static, pods, times, book)
     _apply_backend(lines, table, times, book)
     return _finish(lines, flows.columns, [end[0] for end in ends], times, book)
@@ -148,6 +148,7 @@ def _apply_backend(lines: Lines, table: pa.Table, times: Times, book: Book) -> N
 def _finish(lines: Lines, columns: Columns, addresses: Sequence[str], times: Times, book: Book) -> Resolved:
     """Orient, look behind VIPs, and give each line its port, its evidence or its reason."""
     table = columns.table
+    itself = _to_itself(lines, addresses, table.column("backend_ip"), book)
     said = columns.texts("direction").mapped(RANK, UNDECIDED)
     oriented = orient(lines, said, book.listening)
     lines.flip(oriented.flip)
@@ -155,6 +156,7 @@ def _finish(lines: Lines, columns: Columns, addresses: Sequence[str], times: Tim
     lines.refuse(lines.evidence == UNDECIDED, Reason.UNDECIDED)
     lines.refuse((lines.src == AMBIGUOUS) | (lines.dst == AMBIGUOUS), Reason.AMBIGUOUS)
     lines.refuse((lines.src_pod >= 0) & (lines.src_pod == lines.dst_pod), Reason.SELF)
+    lines.refuse(itself, Reason.SELF)
     lines.refuse(lines.protocol >= len(PROTOCOLS), Reason.OTHER_PROTOCOL)
     lines.refuse(lines.dst_port <= 0, Reason.BAD_FIELD)
     vips = np.array([book.vips.get(address, -1) for address in addresses], dtype=np.int64)
@@ -166,6 +168,17 @@ def _finish(lines: Lines, columns: Columns, addresses: Sequence[str], times: Tim
     _refuse_parties(lines, book)
     parties = tuple(External(ExternalKind.UNKNOWN, p.address) if isinstance(p, Vip) else p for p in book.parties)
     return Resolved(lines, parties, book.inventory)
+
+
+def _to_itself(lines: Lines, addresses: Sequence[str], backends: pa.ChunkedArray, book: Book) -> np.ndarray:
+    """Whether both ends are one address of a workload, where nobody knows which of its pods had it."""
+    at = np.flatnonzero((lines.src >= 0) & (lines.src == lines.dst) & (lines.src_pod < 0))
+    at = at[book.kinds()[lines.src[at]] == WORKLOAD]
+    out = np.zeros(len(lines), dtype=bool)
+    if len(at):
+        ends = zip(lines.src_end[at].tolist(), lines.dst_end[at].tolist(), picked(backends, at), strict=True)
+        out[at] = [addresses[src] == (backend or addresses[dst]) for src, dst, backend in ends]
+    return out
 
 
 def _refuse_ephemeral(lines: Lines, signals: np.ndarray, listening: np.ndarray) -> None:

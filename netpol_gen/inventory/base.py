@@ -53,6 +53,8 @@ class Inventory:
     """Services, endpoints and nodes as of other times than the end; `None` if they were always the same."""
     index: Index = field(init=False, repr=False, compare=False)
     """Look-up tables over the above."""
+    derived: dict[type, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """What others worked out of this value once, by what it is: `Timeline.of`."""
 
     def __post_init__(self) -> None:
         """Build the look-up tables."""

@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
-from typing import Any
+from operator import itemgetter
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from netpol_gen.codes import ranked
 from netpol_gen.errors import InvariantError
+from netpol_gen.handovers import Handovers
 from netpol_gen.inventory.base import Inventory
 from netpol_gen.inventory.objects import Node, Pod, Service
 from netpol_gen.model import Diagnostic
@@ -71,6 +73,11 @@ class _Steps:
         key = codes * (len(self.times) + 1) + ranks
         return np.searchsorted(self.keys, key, side="right") - 1
 
+    def codes_and_times(self) -> tuple[Int64, Int64]:
+        """Of every step its address and the time from which it is in force."""
+        codes, ranks = np.divmod(self.keys, len(self.times) + 1)
+        return codes, self.times[ranks - 1]
+
     def throughout(self, codes: Int64, first: Int64, last: Int64) -> Int64:
         """The owner of each address from first to last, `AMBIGUOUS` where it changed."""
         at, then = self.find(codes, first), self.find(codes, last)
@@ -93,7 +100,15 @@ class Timeline:
     _steps: dict[int, _Steps] = field(default_factory=dict)
 
     @classmethod
-    def build(cls, inventory: Inventory) -> Timeline:
+    def of(cls, inventory: Inventory) -> Self:
+        """`build`, once for each inventory; what was looked up is forgotten with each answer."""
+        kept = inventory.derived.get(cls)
+        if kept is None:
+            kept = inventory.derived[cls] = cls.build(inventory)
+        return replace(kept, _known={})
+
+    @classmethod
+    def build(cls, inventory: Inventory) -> Self:
         """Index the claims of an inventory's pods.
 
         Pods on the host's network claim nothing: the address is the node's. A node claims what a pod holds at another
@@ -134,27 +149,75 @@ class Timeline:
 
     def owners_of(self, distinct: Sequence[Any], which: Int64, first: Int64, last: Int64, guard_ns: int) -> Int32:
         """`owners_between` of `distinct[which[i]]`: no text is looked at for each time."""
+        return self._held(self._codes_of(distinct, which), first, last, guard_ns)
+
+    def groups_of(
+        self, distinct: Sequence[Any], which: Int64, first: Int64, last: Int64, guard_ns: int, groups: Int64
+    ) -> Int64:
+        """Whose pods alone held `distinct[which[i]]` throughout, one after another or at once; `groups` is by pod.
+
+        `AMBIGUOUS` where it was another group's at any time, nobody's, or not surely somebody's.
+        """
+        out = np.full(len(which), int(Owner.AMBIGUOUS), dtype=np.int64)
+        codes = self._codes_of(distinct, which)
+        at = np.flatnonzero(codes >= 0)
+        if len(at):
+            asked = set(codes[at].tolist())
+            claims = _united((c for c in self._claims if c.code in asked), groups.tolist(), guard_ns)
+            steps = _make_steps(claims, sorted(asked), self._contested, guard_ns)
+            found = steps.throughout(codes[at], np.asarray(first)[at], np.asarray(last)[at])
+            out[at] = np.where(found >= 0, found, int(Owner.AMBIGUOUS))
+        return out
+
+    def handovers(self, guard_ns: int) -> Handovers:
+        """When addresses get another owner, nobody or doubt among them: what no row of flows may span.
+
+        The first known holder's beginning is one, too: somebody may have gone before anybody looked.
+        """
+        if not self._codes:
+            return Handovers()
+        steps = self._steps_for(guard_ns)
+        codes, times = steps.codes_and_times()
+        texts = {code: str(address) for address, code in self._codes.items() if self._code(address) == code}
+        place = np.full(len(self._codes), -1)
+        changing = np.zeros(len(self._codes), dtype=bool)
+        changes = (times > _MIN) & (times < _MAX)
+        changing[codes[changes]] = True
+        ordered = sorted(((text, code) for code, text in texts.items() if changing[code]))
+        place[[code for _, code in ordered]] = np.arange(len(ordered))
+        kept = np.flatnonzero(changes & (place[codes] >= 0))
+        # Times of one address ascend already.
+        kept = kept[np.argsort(place[codes[kept]], kind="stable")]
+        offsets = np.searchsorted(place[codes[kept]], np.arange(len(ordered) + 1))
+        return Handovers(tuple(text for text, _ in ordered), offsets, times[kept])
+
+    def _codes_of(self, distinct: Sequence[Any], which: Int64) -> Int64:
+        """The code of each `distinct[which[i]]`, as `_address_codes` has it."""
         used = np.zeros(len(distinct), dtype=bool)
         used[which] = True
         at = np.flatnonzero(used)
         codes = np.full(len(distinct), int(Owner.UNKNOWN_INSIDE), dtype=np.int64)
         codes[at] = self._address_codes([distinct[i] for i in at.tolist()])
-        return self._held(codes[which], first, last, guard_ns)
+        return codes[which]
 
     def _held(self, out: Int64, first: Int64, last: Int64, guard_ns: int) -> Int32:
         """From codes of claimed addresses to their owners."""
-        if guard_ns < 0:
-            raise InvariantError(f"a guard of {guard_ns} ns")
         first, last = np.asarray(first, dtype=np.int64), np.asarray(last, dtype=np.int64)
         if not len(out) == len(first) == len(last):
             raise InvariantError(f"{len(out)} addresses, {len(first)} and {len(last)} times")
         claimed = np.flatnonzero(out >= 0)
         if len(claimed):
-            steps = self._steps.get(guard_ns)
-            if steps is None:
-                steps = self._steps[guard_ns] = _make_steps(self._claims, len(self._codes), self._contested, guard_ns)
-            out[claimed] = steps.throughout(out[claimed], first[claimed], last[claimed])
+            out[claimed] = self._steps_for(guard_ns).throughout(out[claimed], first[claimed], last[claimed])
         return out.astype(np.int32)
+
+    def _steps_for(self, guard_ns: int) -> _Steps:
+        if guard_ns < 0:
+            raise InvariantError(f"a guard of {guard_ns} ns")
+        steps = self._steps.get(guard_ns)
+        if steps is None:
+            steps = _make_steps(self._claims, range(len(self._codes)), self._contested, guard_ns)
+            self._steps[guard_ns] = steps
+        return steps
 
     def owner(self, address: Address | str, time: int, guard_ns: int) -> Pod | Owner:
         """One address at one time."""
@@ -253,10 +316,34 @@ def _node_claims(inventory: Inventory, codes: Mapping[Address, int]) -> Iterator
         yield _Claim(codes[address], int(Owner.NODE), start, until, sure)
 
 
-def _make_steps(claims: Sequence[_Claim], addresses: int, contested: frozenset[int], guard: int) -> _Steps:
+def _united(claims: Iterable[_Claim], groups: Sequence[int], guard: int) -> list[_Claim]:
+    """Claims of groups instead of pods: sure ones that leave no time between them, with the guard, are one."""
+    out: list[_Claim] = []
+    sure: dict[tuple[int, int], list[tuple[int, int]]] = {}
+    for claim in claims:
+        group = groups[claim.pod] if claim.pod >= 0 else claim.pod
+        if claim.sure_until is not None:
+            out.append(replace(claim, pod=group))
+            continue
+        start, end = _MIN if claim.start is None else claim.start, _MAX if claim.end is None else claim.end
+        sure.setdefault((claim.code, group), []).append((start, end))
+    for (code, group), spans in sure.items():
+        spans.sort(key=itemgetter(0))
+        start, end = spans[0]
+        for begin, until in spans[1:]:
+            if begin - guard > end + guard + 1:
+                out.append(_Claim(code, group, start, end, None))
+                start = begin
+                end = until
+            end = max(end, until)
+        out.append(_Claim(code, group, start, end, None))
+    return out
+
+
+def _make_steps(claims: Sequence[_Claim], addresses: Iterable[int], contested: frozenset[int], guard: int) -> _Steps:
     """Sum the openings and closings of claims over time, for every address at once."""
     rows: list[tuple[int, int, int, int, int]] = []
-    for code in range(addresses):
+    for code in addresses:
         # A step from the beginning of time, so that every look-up finds one; contested addresses have no owner.
         rows.append((code, _MIN, 0, 0, int(code in contested)))
         rows.append((code, _MAX, 0, 0, -int(code in contested)))

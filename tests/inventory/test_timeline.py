@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 import random
+from collections import Counter
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from netpol_gen.api import load_flows
+from netpol_gen.config import Config
 from netpol_gen.errors import InvariantError
 from netpol_gen.inventory import Inventory, Owner, Timeline
 from netpol_gen.inventory.objects import Pod
+from netpol_gen.model import Workload
 from netpol_gen.parties import Book, Times
+from netpol_gen.resolve import resolve
 from netpol_gen.sets import AddressSet
 from tests.inventory.made import SECOND, at, held, listed, load, node, ns, pod, service
+from tests.readers import test_aws
 
 GUARD = 5 * SECOND
 IP = "10.1.0.7"
@@ -302,6 +312,193 @@ def test_no_wrong_owner_among_random_lives_with_reuse():
     assert (wrong, unknown) == ([], 0)
     assert ambiguous == sum(doubts) / len(found)
     assert 0.05 < ambiguous < 0.15
+
+
+# --- times for readers ------------------------------------------------------------------------------------------------
+
+
+def times_of(line: Timeline, guard: int) -> dict[str, list[int]]:
+    found = line.handovers(guard)
+    spans = zip(found.offsets[:-1].tolist(), found.offsets[1:].tolist(), strict=True)
+    return {address: found.times[a:b].tolist() for address, (a, b) in zip(found.addresses, spans, strict=True)}
+
+
+def test_an_address_changes_hands_where_doubt_begins_and_ends():
+    line = timeline(held("a", IP, None, ns(100)), held("b", IP, ns(103)), held("c", "10.1.0.8"))
+    assert times_of(line, GUARD) == {IP: [ns(98), ns(105) + 1]}
+    assert times_of(line, 0) == {IP: [ns(100) + 1, ns(103)]}
+    assert not Timeline.build(Inventory()).handovers(GUARD)
+
+
+def test_the_first_known_holder_may_not_be_the_first():
+    assert times_of(timeline(held("a", "fd00::7", ns(50))), GUARD) == {"fd00::7": [ns(45)]}
+
+
+def test_a_node_s_address_does_not_change_hands():
+    inventory = load(node("n1", IP), pod("a", IP, start=0), pod("b", "10.1.0.8", start=0))
+    assert list(times_of(Timeline.build(inventory), GUARD)) == ["10.1.0.8"]
+
+
+@given(lives(), st.integers(0, 8))
+def test_between_two_of_these_times_the_owner_is_the_same(pods, guard):
+    line = timeline(*pods, inside="10.1.0.0/24")
+    found = times_of(line, guard * SECOND)
+    assert list(found) == sorted(found)
+    for address in ADDRESSES:
+        moments = found.get(address, [])
+        assert moments == sorted(set(moments))
+        edges = [-(2**61), *moments, 2**61]
+        first, last = np.array(edges[:-1]), np.array(edges[1:]) - 1
+        both = [line.owners([address] * len(times), times, guard * SECOND).tolist() for times in (first, last)]
+        assert both[0] == both[1] == line.owners_between([address] * len(first), first, last, guard * SECOND).tolist()
+        assert all(a != b for a, b in pairwise(both[0]))
+
+
+def test_one_inventory_has_one_timeline():
+    inventory = Inventory(pods=(held("a", IP, ns(0)),))
+    one, other = Timeline.of(inventory), Timeline.of(inventory)
+    assert one._claims is other._claims
+    one.owner("8.8.8.8", ns(0), GUARD)
+    assert not other._known, "what was asked of one is not kept for the other"
+    assert Timeline.of(replace(inventory, pods=()))._claims == ()
+
+
+# --- pods of one workload ---------------------------------------------------------------------------------------------
+
+
+def group(line: Timeline, groups: list[int], first: float, last: float, guard: int = GUARD) -> int:
+    times = np.array([ns(first)]), np.array([ns(last)])
+    (found,) = line.groups_of([IP], np.array([0]), *times, guard, np.array(groups)).tolist()
+    return int(found)
+
+
+def test_an_address_passed_on_within_a_workload_is_the_workload_s():
+    line = timeline(held("a", IP, ns(0), ns(100)), held("b", IP, ns(103), ns(200)), held("c", IP, ns(206)))
+    assert [group(line, [7, 7, 8], *span) for span in ((10, 10), (98, 105), (10, 190), (101, 101))] == [7, 7, 7, 7]
+    assert [group(line, [7, 7, 8], *span) for span in ((190, 202), (10, 300))] == [Owner.AMBIGUOUS] * 2
+    assert group(line, [7, 7, 7], 10, 300) == 7
+    # Three seconds that nobody is known to have had it.
+    assert group(line, [7, 7, 7], 10, 190, guard=SECOND) == Owner.AMBIGUOUS
+    assert group(line, [7, 7, 7], 110, 190, guard=SECOND) == 7
+
+
+def test_doubt_within_a_workload_stays_doubt():
+    unsure = held("b", IP, ns(103), ns(200), unsure_from=ns(150))
+    line = timeline(held("a", IP, ns(0), ns(100)), unsure, held("c", IP, ns(198)))
+    assert group(line, [7, 7, 7], 120, 150) == 7
+    assert [group(line, [7, 7, 7], *span) for span in ((120, 151), (160, 160), (10, 300))] == [Owner.AMBIGUOUS] * 3
+    assert group(line, [7, 7, 7], 206, 300) == 7
+    assert group(timeline(held("a", IP), inside="10.0.0.0/8"), [3], 0, 0) == 3
+    assert (
+        line.groups_of(["8.8.8.8", "no"], np.array([0, 1]), *[np.zeros(2, int)] * 2, 0, np.array([7] * 3)).tolist()
+        == [Owner.AMBIGUOUS] * 2
+    )
+
+
+@given(
+    lives(), st.integers(0, 5), st.sampled_from(ADDRESSES), st.integers(-10, 70), st.integers(0, 40), st.integers(1, 3)
+)
+def test_a_group_has_what_its_pods_alone_have_all_along(pods, guard, address, first, length, size):
+    line = timeline(*pods)
+    groups = [number % size for number in range(len(pods))]
+    span = np.array([ns(first)]), np.array([ns(first + length)])
+    (found,) = line.groups_of(
+        [address], np.array([0]), *span, guard * SECOND, np.array(groups, dtype=np.int64)
+    ).tolist()
+    borders = {b for p in pods for b in (p.started, p.ended, p.unsure_from) if b is not None}
+    moments = {b + side * guard * SECOND + d for b in borders for side in (-1, 0, 1) for d in (-1, 0, 1)}
+    holders = [
+        [(groups[int(pod.name[1:])], sure) for pod, sure in claimants(pods, address, time, guard * SECOND)]
+        for time in sorted({ns(first), ns(first + length), *(m for m in moments if span[0][0] <= m <= span[1][0])})
+    ]
+    if found >= 0:
+        assert all(each and all(one == (found, True) for one in each) for each in holders)
+    elif all(pod.unsure_from is None for pod in pods):
+        # Nothing but doubt about single pods keeps a workload from being told.
+        assert not all(holders) or len({who for each in holders for who, _ in each}) != 1
+
+
+# --- from the records -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """Calls of pods and to pods that take over addresses from one another within an hour, and the truth about them."""
+
+    pods: list[Pod]
+    calls: list[tuple[str, str, int, int]]
+    """Address, true holder, first and last second as a clock that is wrong has it."""
+    weight: dict[str, int]
+    """Bytes of each call, by its holder: no sum of those of others is a multiple."""
+
+
+def simulated(guard: int) -> Simulated:
+    rng = random.Random(20261123)
+    pods, calls, weight = [], [], {}
+    for number in range(40):
+        time = rng.uniform(0, 60)
+        while time < 3300:
+            end, name, address = time + 20 + rng.expovariate(1 / 400), f"p{len(pods)}", f"10.1.0.{number}"
+            pods.append(held(name, address, ns(time), ns(end)))
+            weight[name] = rng.randrange(1 << 30, 1 << 40)
+            for _ in range(8):
+                first = rng.uniform(time, end)
+                last, wrong = min(end, first + rng.choice((0, 10, 50))), rng.uniform(-guard, guard)
+                calls.append((address, name, math.floor(first + wrong), math.floor(last + wrong)))
+            time = end + rng.choice((0, 0.5, 3, 30))
+    return Simulated(pods, calls, weight)
+
+
+def attributed(simulation: Simulated, guard: int, path: Path, *, apart: bool) -> tuple[Counter[str], int]:
+    """Calls by the holder that they are taken for, and how many are taken for another's; read and resolved."""
+    fixed = [held("server", "10.2.0.1"), held("client", "10.2.0.2")]
+    inventory = Inventory(pods=(*simulation.pods, *fixed))
+    config = Config(guard_seconds=guard)
+    flows = load_flows(path, config=config, inventory=inventory if apart else None)
+    resolved = resolve(flows, inventory, config)
+    table, lines, seen, wrong = flows.table, resolved.lines, Counter[str](), 0
+    octets, flow_counts = table.column("bytes").to_pylist(), table.column("flows").to_pylist()
+    for index in np.flatnonzero(lines.reason < 0).tolist():
+        ends = [resolved.parties[int(code)] for code in (lines.src[index], lines.dst[index])]
+        (holder,) = [end.name for end in ends if isinstance(end, Workload) and end.name.startswith("p")]
+        row = int(lines.row[index])
+        # Both directions of a call are counted.
+        wrong += octets[row] != 2 * flow_counts[row] * simulation.weight[holder]
+        seen[holder] += flow_counts[row]
+    return seen, wrong
+
+
+def test_no_call_is_another_pod_s_and_those_far_from_a_handover_are_all_told(tmp_path):
+    """Through the reader: calls of all holders of an address at one server port, and to them, within an hour."""
+    guard = 2
+    simulation = simulated(guard)
+    made = []
+    for number, (address, name, first, last) in enumerate(simulation.calls):
+        client, server = (address, "10.2.0.1") if number % 2 else ("10.2.0.2", address)
+        ends = {"pkt_srcaddr": client, "pkt_dstaddr": server, "srcport": 32768 + number, "dstport": 8080}
+        back = {"pkt_srcaddr": server, "pkt_dstaddr": client, "srcport": 8080, "dstport": 32768 + number}
+        times = {"start": ns(first) // SECOND, "end": ns(last) // SECOND, "bytes": simulation.weight[name]}
+        made += [test_aws.record(**ends, **times), test_aws.reply(**back, **times)]
+    path = tmp_path / "vpc.log"
+    path.write_bytes(test_aws.text(*made))
+    line = timeline(*simulation.pods)
+    shown = [np.array([ns(call[at]) for call in simulation.calls]) for at in (2, 3)]
+    owners = line.owners_between([call[0] for call in simulation.calls], *shown, guard * SECOND).tolist()
+    certain = Counter(simulation.pods[owner].name for owner in owners if owner >= 0)
+    before, wrong_before = attributed(simulation, guard, path, apart=False)
+    after, wrong_after = attributed(simulation, guard, path, apart=True)
+    assert (wrong_before, wrong_after) == (0, 0)
+    assert after == certain
+    borders: dict[str, list[int]] = {}
+    for each in simulation.pods:
+        borders.setdefault(str(each.addresses[0]), []).extend(t for t in (each.started, each.ended) if t is not None)
+    for (address, _, first, last), owner in zip(simulation.calls, owners, strict=True):
+        clear = guard * SECOND
+        if not any(ns(first) - clear <= border <= ns(last) + clear for border in borders[address]):
+            assert owner >= 0
+    told = [each.total() / len(simulation.calls) for each in (before, after)]
+    assert told[0] < 0.1
+    assert told[1] > 0.7
 
 
 def test_questions_that_do_not_fit_together_are_bugs():

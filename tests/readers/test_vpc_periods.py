@@ -1,4 +1,4 @@
-"""Rows of cloud flow logs and the times at which addresses change hands: none spans one, and nothing else is changed."""
+"""Rows of cloud flow logs and the times at which addresses change hands: none spans one, and nothing else changes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -89,9 +90,7 @@ def test_both_directions_and_both_interfaces_of_a_connection_still_meet(tmp_path
             reply(dstport=port, flow_direction="egress", **other),
         ]
 
-    flows = read_bytes(
-        tmp_path, text(*call(40000), *call(40001, **LATER)), name="vpc.log", handovers=changes(WEB, DB)
-    )
+    flows = read_bytes(tmp_path, text(*call(40000), *call(40001, **LATER)), name="vpc.log", handovers=changes(WEB, DB))
     for row in flows.table.to_pylist():
         assert test_aws.call(row) == (WEB, DB, None, 5432, "TCP", "syn")
         assert (row["flows"], row["records"], row["replies"], row["packets"]) == (1, 4, 2, 20)
@@ -277,7 +276,7 @@ def test_the_table_of_periods_leaves_no_time_of_its_hours_out(times):
         found.sort()
         assert found[0][0] <= hour * vpc.HOUR
         assert found[-1][1] >= (hour + 1) * vpc.HOUR
-        assert all(before[1] == after[0] for before, after in zip(found, found[1:], strict=False))
+        assert all(before[1] == after[0] for before, after in pairwise(found))
 
 
 def test_without_changes_the_query_is_the_plain_one():
@@ -288,7 +287,7 @@ def test_without_changes_the_query_is_the_plain_one():
 def test_the_engine_holds_the_periods_and_lets_the_records_pass():
     """How many records a stream has nobody knows: taken for few, they would be what is kept in memory."""
     many = changes(*(f"10.0.{i // 250}.{i % 250}" for i in range(2000)))
-    columns = {name: "VARCHAR" for name in ("note", "src", "dst", "who_src", "who_dst")}
+    columns = dict.fromkeys(("note", "src", "dst", "who_src", "who_dst"), "VARCHAR")
     shown = ", ".join(f"NULL::{columns.get(name, 'BIGINT')} AS {name}" for name in vpc.RECORD if name != "place")
     with vpc.Engine() as engine:
         engine.stream("lines", vpc_lines.schema(), iter(()))
