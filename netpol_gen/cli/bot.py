@@ -189,8 +189,9 @@ def observed(given: Given, where: Where, *, quiet: bool) -> tuple[Inventory, Flo
 
     held = read_held(given.inventory, given.config, where)
     config = with_cni(given.config, held, given=given.cni_given, quiet=quiet)
-    flows = api.load_flows(list(given.flows), source=given.source, config=config) if given.flows else None
-    return held, flows, config
+    if not given.flows:
+        return held, None, config
+    return held, api.load_flows(list(given.flows), source=given.source, config=config, inventory=held), config
 
 
 def texts(sections: Sequence[Section], limit: int, around: Surroundings) -> tuple[str, tuple[str, ...]]:

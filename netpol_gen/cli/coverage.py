@@ -77,7 +77,7 @@ def coverage(
 
     level = parse_level(require) if require else None
     held = read_held(inventory, settings, Where(live, context, kubeconfig))
-    table = api.load_flows(flows, source=source, config=settings, aws_format=aws_format)
+    table = api.load_flows(flows, source=source, config=settings, aws_format=aws_format, inventory=held)
     say_notes(table.notes)
     found = api.measure_coverage(api.find_edges(table, held, settings), settings)
     if plot:

@@ -69,7 +69,7 @@ def edges(
     from netpol_gen.report.summary import input_text
 
     held = read_held(inventory, settings, Where(live, context, kubeconfig))
-    table = api.load_flows(flows, source=source, config=settings, aws_format=aws_format)
+    table = api.load_flows(flows, source=source, config=settings, aws_format=aws_format, inventory=held)
     found = api.find_edges(table, held, settings)
     shown = found.observations if all_edges else tuple(o for o in found.observations if o.reason is None)
     if output is TableFormat.PARQUET:

@@ -100,7 +100,7 @@ def generate(
 
     held = read_with_existing(inventory, settings, Where(live, context, kubeconfig), existing)
     settings = with_cni(settings, held.inventory, given=o.names(config, "cni", cni), quiet=quiet)
-    table = api.load_flows(flows, source=source, config=settings, aws_format=aws_format)
+    table = api.load_flows(flows, source=source, config=settings, aws_format=aws_format, inventory=held.inventory)
     plan = api.generate(table, held.inventory, settings, held.existing)
     if not quiet or not plan.replay.holds:
         say(summary(plan, verbose=verbose))

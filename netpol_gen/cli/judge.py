@@ -110,7 +110,9 @@ def verify(
     rules = api.read_policies([policies])
     held = read_held(inventory, settings, Where(live, context, kubeconfig))
     settings = with_cni(settings, held, given=o.names(config, "cni", cni), quiet=quiet)
-    found = api.find_edges(api.load_flows(flows, source=source, config=settings, aws_format=aws_format), held, settings)
+    found = api.find_edges(
+        api.load_flows(flows, source=source, config=settings, aws_format=aws_format, inventory=held), held, settings
+    )
     replayed = replay(
         rules.policies,
         found.inventory,
@@ -263,7 +265,7 @@ def diff(
     settings = with_cni(settings, held[1], given=o.names(config, "cni", cni))
     seen = None
     if flows:
-        table = api.load_flows(flows, source=source, config=settings, aws_format=aws_format)
+        table = api.load_flows(flows, source=source, config=settings, aws_format=aws_format, inventory=held[1])
         say_notes(table.notes)
         found = api.find_edges(table, held[1], settings)
         # Pods that only the flows know take part on both sides, so that no workload seems new because of them.

@@ -102,7 +102,7 @@ def lint(
         settings = with_cni(settings, held, given=o.names(config, "cni", cni))
     edges = None
     if flows:
-        table = api.load_flows(flows, source=source, config=settings, aws_format=aws_format)
+        table = api.load_flows(flows, source=source, config=settings, aws_format=aws_format, inventory=held)
         say_notes(table.notes)
         edges = api.find_edges(table, held, settings)
     documents = read_documents(read_manifests(policies))

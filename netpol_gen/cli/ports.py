@@ -79,7 +79,7 @@ def ports(
         raise OptionError("--exit-code needs --diff")
     old = None if diff is None else report.read_snapshot(_read(diff), diff)
     held = read_held(inventory, settings, Where(live, context, kubeconfig))
-    table = api.load_flows(flows, source=source, config=settings, aws_format=aws_format)
+    table = api.load_flows(flows, source=source, config=settings, aws_format=aws_format, inventory=held)
     found = api.find_edges(table, held, settings)
     listed = collect(found, settings, api.read_policies(policies).policies if policies else None)
     if not quiet:

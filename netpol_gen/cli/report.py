@@ -70,7 +70,7 @@ def report(
     from netpol_gen import api, judged
 
     held = read_with_existing(inventory, settings, Where(live, context, kubeconfig), existing)
-    table = api.load_flows(flows, source=source, config=settings, aws_format=aws_format)
+    table = api.load_flows(flows, source=source, config=settings, aws_format=aws_format, inventory=held.inventory)
     plan = api.generate(table, held.inventory, settings, held.existing)
     page = judged.report(plan, settings, title=title)
     put(page.html, out)
