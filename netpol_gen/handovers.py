@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from netpol_gen.codes import ranked
 from netpol_gen.model import OUTLIVES, UNKNOWN_TIME
 
 Int64 = NDArray[np.int64]
@@ -72,15 +73,16 @@ class Handovers:
         out = np.full(len(which), SPANS)
         some = np.flatnonzero(which >= 0)
         if len(some) and len(self.times):
-            at, then = (self._rank(which[some], times[some]) for times in (first, last))
+            asked = np.concatenate([which[some]] * 2)
+            at, then = np.split(self._rank(asked, np.concatenate([first[some], last[some]])), 2)
             out[some] = np.where(at == then, at - self.offsets[which[some]], SPANS)
         return out
 
     def _rank(self, which: Int64, times: Int64) -> Int64:
         """How many of all times, address after address, lie before or at a time of an address."""
-        moments = np.unique(self.times)
+        moments, place = ranked(self.times)
         owner = np.repeat(np.arange(len(self.addresses)), np.diff(self.offsets))
-        keys = owner * (len(moments) + 1) + np.searchsorted(moments, self.times) + 1
+        keys = owner * (len(moments) + 1) + place + 1
         rank = np.searchsorted(moments, times, side="right")
         found: Int64 = np.searchsorted(keys, which * (len(moments) + 1) + rank, side="right")
         return found

@@ -44,10 +44,11 @@ def table(handovers: Handovers) -> pa.Table:
 
     owner = np.repeat(np.arange(len(handovers.addresses)), np.diff(handovers.offsets))
     hours = handovers.times // vpc.HOUR
-    example, _ = numbered(np.concatenate([owner, owner]), np.concatenate([hours - 1, hours]))
-    which, hour = np.concatenate([owner, owner])[example], np.concatenate([hours - 1, hours])[example]
-    begin, end = hour * vpc.HOUR, (hour + 1) * vpc.HOUR - 1
-    low, high = handovers.number(which, begin, begin), handovers.number(which, end, end)
+    both, near = np.concatenate([owner, owner]), np.concatenate([hours - 1, hours])
+    example, _ = numbered(both, near)
+    which, hour = both[example], near[example]
+    borders = np.concatenate([hour * vpc.HOUR, (hour + 1) * vpc.HOUR - 1])
+    low, high = np.split(handovers.number(np.concatenate([which, which]), borders, borders), 2)
     count = high - low + 1
     entry = np.repeat(np.arange(len(which)), count)
     number = low[entry] + np.arange(len(entry)) - np.repeat(np.cumsum(count) - count, count)

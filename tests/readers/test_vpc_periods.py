@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
@@ -228,19 +229,19 @@ HOUR = START // 3600 * 3600
 TIMES = st.integers(HOUR, HOUR + 3 * 3600)
 
 
-def expected(calls: list[tuple[str, int, int]], handovers: Handovers) -> Counter[tuple[str, int, int]]:
+def period(times: Sequence[int], first: int, last: int) -> int:
+    """How many changes came before, or `SPANS` where one comes between."""
+    before, after = (bisect_right(sorted(set(times)), time) for time in (first, last))
+    return before if before == after else SPANS
+
+
+def expected(calls: list[tuple[str, int, int]], times: dict[str, list[int]]) -> Counter[tuple[str, int, int]]:
     """Calls by address, hour and period: those of hours far from a change are of one, whatever its number."""
     out: Counter[tuple[str, int, int]] = Counter()
     for address, first, last in calls:
-        which = handovers.addresses.index(address) if address in handovers.addresses else -1
-        period = SPANS
-        if which >= 0:
-            times = handovers.times[handovers.offsets[which] : handovers.offsets[which + 1]]
-            near = {time // (3600 * NS) + far for time in times.tolist() for far in (-1, 0)}
-            if first // 3600 in near:
-                ends = (np.array([t * NS]) for t in (first, last))
-                period = int(handovers.number(np.array([which]), *ends)[0])
-        out[address, first // 3600, period] += 1
+        own = times.get(address, [])
+        near = first // 3600 in {time // 3600 + far for time in own for far in (-1, 0)}
+        out[address, first // 3600, period(own, first, last) if near else SPANS] += 1
     return out
 
 
@@ -259,8 +260,21 @@ def test_rows_are_calls_of_one_period(drawn, times):
     with tempfile.TemporaryDirectory() as directory:
         flows = read_bytes(Path(directory), text(*records), name="vpc.log", handovers=handovers)
     found = Counter((row["src_ip"], row["hours"][0], row["records"]) for row in flows.table.to_pylist())
-    wanted = expected(calls, handovers)
+    wanted = expected(calls, times)
     assert found == Counter((address, hour, count) for (address, hour, _), count in wanted.items())
+
+
+@given(
+    st.dictionaries(st.sampled_from(ADDRESSES), st.lists(st.integers(0, 20), max_size=5)),
+    st.lists(st.tuples(st.sampled_from(ADDRESSES), st.integers(-1, 21), st.integers(0, 9)), max_size=20),
+)
+def test_periods_are_numbered_by_the_changes_before(times, asked):
+    handovers = Handovers.of(times)
+    which = np.array([handovers.addresses.index(a) if times.get(a) else -1 for a, _, _ in asked], dtype=np.int64)
+    first, last = (np.array([sum(each[1:n]) for each in asked], dtype=np.int64) for n in (2, 3))
+    wanted = [period(times[a], at, at + length) if times.get(a) else SPANS for a, at, length in asked]
+    assert handovers.number(which, first, last).tolist() == wanted
+    assert bool(handovers) == any(times.values())
 
 
 @given(st.dictionaries(st.sampled_from(ADDRESSES), st.lists(TIMES, max_size=5)))
