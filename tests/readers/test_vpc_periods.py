@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
+from ipaddress import IPv6Address
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from hypothesis import strategies as st
 from netpol_gen.flowtable import Flows
 from netpol_gen.handovers import SPANS, Handovers
 from netpol_gen.readers import aws_sql, read_flows, vpc, vpc_lines, vpc_periods
+from netpol_gen.readers.vpc_table import address as canonical
 from tests.readers import test_aws, test_azure, test_gcp
 from tests.readers.making import asides, read_bytes
 from tests.readers.test_aws import DB, START, WEB, record, reply, text
@@ -220,6 +223,42 @@ def test_azure_tuples(tmp_path, wrap):
     assert [row[2:] for row in told(read_bytes(tmp_path, data, name="PT1H.json"))] == [(3, 3)]
     flows = read_bytes(tmp_path, data, name="PT1H.json", handovers=changes("10.0.0.2"))
     assert [row[2:] for row in told(flows)] == [(2, 2), (1, 1)]
+
+
+GROUPS = st.one_of(st.just(0), st.integers(0, 0xFFFF))
+FORMS = st.sampled_from(["x", "X", "04x"])
+
+
+def usual(written: str) -> bool:
+    odd = any(part in written for part in vpc_periods.UNUSUAL)
+    return re.fullmatch(vpc_periods.USUAL, written) is not None and not odd
+
+
+@given(st.lists(GROUPS, min_size=8, max_size=8), st.integers(0, 7), st.integers(0, 8), FORMS)
+def test_what_is_taken_as_written_is_canonical(groups, begin, length, form):
+    words = [format(group, form) for group in groups]
+    shortened = f"{':'.join(words[:begin])}::{':'.join(words[begin + length :])}"
+    packed = int("".join(format(group, "04x") for group in groups), 16)
+    for written in (shortened, ":".join(words), str(IPv6Address(packed))):
+        if usual(written):
+            assert canonical(written)[0] == written
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "fd00::a:1",
+        "2001:db8:1:2:3:4:5:6",
+        "2001:db8:1:2:3::",
+        "2001:db8::1:2:3:4",
+        "a::",
+        "fd00:a:0:b::1:2",
+        "1::2:0",
+    ],
+)
+def test_usual_addresses_are_taken_as_written(written):
+    assert usual(written)
+    assert canonical(written)[0] == written
 
 
 # --- the laws ---------------------------------------------------------------------------------------------------------
