@@ -334,9 +334,9 @@ def test_the_first_known_holder_may_not_be_the_first():
     assert times_of(timeline(held("a", "fd00::7", ns(50))), GUARD) == {"fd00::7": [ns(45)]}
 
 
-def test_a_node_s_address_does_not_change_hands():
-    inventory = load(node("n1", IP), pod("a", IP, start=0), pod("b", "10.1.0.8", start=0))
-    assert list(times_of(Timeline.build(inventory), GUARD)) == ["10.1.0.8"]
+def test_a_node_s_address_changes_hands_where_a_pod_has_it_too():
+    inventory = load(node("n1", IP), node("n2", "10.1.0.9"), pod("a", IP, start=0, node="n2"))
+    assert times_of(Timeline.build(inventory), GUARD) == {IP: [ns(-5)]}
 
 
 @given(lives(), st.integers(0, 8))
