@@ -64,6 +64,9 @@ def _numbers(groups: Sequence[Group], edge_of: Sequence[int], verdict: ObservedV
 
 
 def _by_verdict(group: Group, audited: bool, config: Config) -> Reason | None:  # noqa: FBT001
+    if group.firewall:
+        # Whatever is accepted besides: no policy could have let it through.
+        return Reason.FIREWALL
     if group.verdict in config.accept:
         return Reason.AUDIT if audited else None
     match group.verdict:
@@ -157,7 +160,7 @@ def _quarantine_scans(groups: Sequence[Group], edge_of: Sequence[int], reasons: 
             reasons[i] = Reason.SCAN
 
 
-_UNOPENED = (Reason.DENIED, Reason.DENIED_ELSEWHERE, Reason.REFUSED, Reason.UNANSWERED)
+_UNOPENED = (Reason.DENIED, Reason.FIREWALL, Reason.DENIED_ELSEWHERE, Reason.REFUSED, Reason.UNANSWERED)
 
 
 def _excluded(edge: Edge, rule: Exclusion) -> bool:

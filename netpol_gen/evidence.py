@@ -1,4 +1,4 @@
-"""Folding resolved lines into one group per (client, server, protocol, port, observed verdict).
+"""Folding resolved lines into one group per (client, server, protocol, port, observed verdict, whose drop it was).
 
 Sums and sets are made of columns; Python values are made per group.
 """
@@ -28,6 +28,7 @@ from netpol_gen.codes import (
     texts,
 )
 from netpol_gen.direction import evidence_at
+from netpol_gen.flowtable import FIREWALLS
 from netpol_gen.model import UNKNOWN_TIME, Edge, Evidence, External, ObservedVerdict, Party, Protocol, Signal, party_key
 from netpol_gen.smallest import smallest
 
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 _PROTOCOLS = tuple(Protocol)
 _VERDICTS = tuple(sorted(ObservedVerdict))
 _VERDICT = {str(verdict): code for code, verdict in enumerate(_VERDICTS)}
+_BY_FIREWALL = dict.fromkeys(FIREWALLS, 1)
 _MAX_SAMPLES = 3
 _HOUR = 3_600_000_000_000
 _MAX_LISTED = 100
@@ -48,12 +50,16 @@ _MAX_LISTED = 100
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """An edge with one observed verdict. `clients` counts distinct client addresses or pods."""
+    """An edge with one observed verdict. `clients` counts distinct client addresses or pods.
+
+    `firewall`: the verdict is a drop by the network's own firewall (`flowtable.FIREWALLS`), which no policy decides.
+    """
 
     edge: Edge
     verdict: ObservedVerdict
     evidence: Evidence
     clients: int
+    firewall: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +84,16 @@ def fold(resolved: Resolved, columns: Columns) -> Folded:
     rank = _ranks(resolved.parties, lines)
     verdict = columns.texts("observed_verdict").mapped(_VERDICT, _VERDICT[ObservedVerdict.UNKNOWN])[lines.row]
     protocol = np.argsort(np.argsort([str(p) for p in _PROTOCOLS]))[lines.protocol]
-    keys = (rank[lines.src], rank[lines.dst], protocol, lines.dst_port, verdict)
+    by_firewall = columns.texts("source").mapped(_BY_FIREWALL, 0)[lines.row]
+    by_firewall = np.where(verdict == _VERDICT[ObservedVerdict.DROPPED], by_firewall, 0)
+    keys = (rank[lines.src], rank[lines.dst], protocol, lines.dst_port, verdict, by_firewall)
     example, group = numbered(*keys)
     group_of_line[good] = group
     ends = int(lines.src_end.max()) + 1
     clients = distinct(group * ends + lines.src_end) // ends
     counts = np.bincount(clients, minlength=len(example))
     parties = resolved.parties
-    said = (lines.src, lines.dst, lines.protocol, lines.dst_port, verdict)
+    said = (lines.src, lines.dst, lines.protocol, lines.dst_port, verdict, by_firewall)
     found = zip(
         *(column[example].tolist() for column in said),
         _Parts(lines, group, example, columns).evidence(parties),
@@ -93,8 +101,14 @@ def fold(resolved: Resolved, columns: Columns) -> Folded:
         strict=True,
     )
     groups = tuple(
-        Group(Edge(parties[src], parties[dst], _PROTOCOLS[protocol], port), _VERDICTS[verdict], evidence, count)
-        for src, dst, protocol, port, verdict, evidence, count in found
+        Group(
+            Edge(parties[src], parties[dst], _PROTOCOLS[protocol], port),
+            _VERDICTS[verdict],
+            evidence,
+            count,
+            bool(firewall),
+        )
+        for src, dst, protocol, port, verdict, firewall, evidence, count in found
     )
     _, edge_of = numbered(*(key[example] for key in keys[:4]))
     return Folded(groups, edge_of.tolist(), group_of_line)

@@ -119,6 +119,7 @@ class Reason(StrEnum):
     NO_VERDICT = "verdict unknown"
     ERROR_VERDICT = "verdict error"
     DENIED = "currently denied by policy"
+    FIREWALL = "denied by the network's own firewall (security group, NSG)"
     OTHER_DROP = "dropped for another reason than policy"
     AUDIT = "audit verdict not accepted"
     HEALTH = "health probe of the network plug-in"
@@ -141,6 +142,9 @@ class Reason(StrEnum):
     EXCLUDED = "exclusion list"
     FILTERED = "left out of the frame by the caller"
 
+
+FIREWALLS = frozenset({"aws-vpc", "gcp-vpc", "azure-vnet"})
+"""Sources whose denials are those of the network they run in. Policies change nothing about these."""
 
 BAD = frozenset({Reason.MALFORMED, Reason.NOT_A_FLOW, Reason.TOO_LONG, Reason.BAD_FIELD})
 

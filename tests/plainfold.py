@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from netpol_gen.flowtable import Reason
+from netpol_gen.flowtable import FIREWALLS, Reason
 from netpol_gen.model import (
     UNKNOWN_TIME,
     DirectionEvidence,
@@ -21,24 +21,28 @@ from netpol_gen.resolve import Resolved
 
 HOUR = 3_600_000_000_000
 Row = Mapping[str, Any]
+Key = tuple[Edge, ObservedVerdict, bool]
+"""What a group is for: an edge, the verdict that was observed, and whether it was a firewall's drop."""
 
 
-def lines(resolved: Resolved, rows: Sequence[Row]) -> Iterator[tuple[Edge, ObservedVerdict, int, Row, Any]]:
-    """Each line that is evidence: its edge and verdict, the client's end, its row, and the line itself."""
+def lines(resolved: Resolved, rows: Sequence[Row]) -> Iterator[tuple[Key, int, Row, Any]]:
+    """Each line that is evidence: what it is evidence for, the client's end, its row, and the line itself."""
     found = resolved.lines
     for i in range(len(found)):
         if found.reason[i] < 0:
             ends = (resolved.parties[found.src[i]], resolved.parties[found.dst[i]])
             edge = Edge(*ends, tuple(Protocol)[found.protocol[i]], int(found.dst_port[i]))
             row = rows[found.row[i]]
-            yield edge, ObservedVerdict(row["observed_verdict"]), int(found.src_end[i]), row, found.take([i])
+            firewall = row["observed_verdict"] == "dropped" and row["source"] in FIREWALLS
+            key = (edge, ObservedVerdict(row["observed_verdict"]), firewall)
+            yield key, int(found.src_end[i]), row, found.take([i])
 
 
-def fold(resolved: Resolved, rows: Sequence[Row]) -> dict[tuple[Edge, ObservedVerdict], tuple[Evidence, int]]:
+def fold(resolved: Resolved, rows: Sequence[Row]) -> dict[Key, tuple[Evidence, int]]:
     """Evidence and number of clients by edge and verdict."""
     groups = defaultdict(list)
-    for edge, verdict, end, row, line in lines(resolved, rows):
-        groups[edge, verdict].append((end, row, line))
+    for key, end, row, line in lines(resolved, rows):
+        groups[key].append((end, row, line))
     return {key: (_evidence(key[0], group), len({end for end, _, _ in group})) for key, group in groups.items()}
 
 
@@ -99,17 +103,15 @@ def _dialled(edge: Edge, row: Row, flipped: bool) -> Iterator[str]:
         yield f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"
 
 
-def buckets(
-    resolved: Resolved, rows: Sequence[Row], reasons: Mapping[tuple[Edge, ObservedVerdict], Reason | None]
-) -> Any:
+def buckets(resolved: Resolved, rows: Sequence[Row], reasons: Mapping[Key, Reason | None]) -> Any:
     """Used, replies, duplicates, and records set aside by reason: a row goes where its best line goes."""
     best: dict[int, Reason | None] = {}
     order = [None, *Reason]
     groups = iter(lines(resolved, rows))
     for row, code in zip(resolved.lines.row.tolist(), resolved.lines.reason.tolist(), strict=True):
         if code < 0:
-            edge, verdict, *_ = next(groups)
-        reason = tuple(Reason)[code] if code >= 0 else reasons[edge, verdict]
+            key, *_ = next(groups)
+        reason = tuple(Reason)[code] if code >= 0 else reasons[key]
         best[row] = min(reason, best.get(row, reason), key=order.index)
     used, replies, duplicates, aside = 0, 0, 0, Counter()
     for number, reason in best.items():

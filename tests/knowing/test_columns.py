@@ -33,6 +33,7 @@ from netpol_gen.codes import (
 from netpol_gen.config import Config
 from netpol_gen.edges import find_edges
 from netpol_gen.evidence import fold
+from netpol_gen.flowtable import Reason
 from netpol_gen.model import UNKNOWN_TIME
 from netpol_gen.resolve import resolve
 from netpol_gen.sets import AddressSet
@@ -255,7 +256,7 @@ def conversations(draw: st.DrawFn) -> dict[str, Any]:
         dst_service=pick(None, None, "shop/api", ""),
         backend_ip=pick(None, None, None, API, DB),
         backend_port=pick(None, 8080),
-        source=pick("hubble", "aws-vpc"),
+        source=pick("hubble", "aws-vpc", None),
         sample=pick(None, "a:1", "a:10", "a:9", "b:1", ""),
         src_entities=pick(None, None, None, "host", "world"),
     )
@@ -267,11 +268,11 @@ def test_the_fold_agrees_with_rows_one_by_one(rows):
     flows, config = flows_of(*rows), Config()
     resolved = resolve(flows, CLUSTER, config)
     folded = fold(resolved, flows.columns)
-    found = {(group.edge, group.verdict): (group.evidence, group.clients) for group in folded.groups}
+    found = {(g.edge, g.verdict, g.firewall): (g.evidence, g.clients) for g in folded.groups}
     assert found == plainfold.fold(resolved, rows)
     assert len(found) == len(folded.groups)
-    assert list(found) == sorted(found, key=lambda key: (key[0].key, key[1]))
-    edges = sorted({edge for edge, _ in found})
+    assert list(found) == sorted(found, key=lambda key: (key[0].key, *key[1:]))
+    edges = sorted({edge for edge, *_ in found})
     assert folded.edge_of == [edges.index(group.edge) for group in folded.groups]
 
 
@@ -280,7 +281,7 @@ def test_the_fold_agrees_with_rows_one_by_one(rows):
 def test_every_record_goes_where_its_best_line_goes(rows):
     flows, config = flows_of(*rows), Config()
     edges = find_edges(flows, CLUSTER, config)
-    reasons = {(seen.edge, seen.verdict): seen.reason for seen in edges.observations}
+    reasons = {(o.edge, o.verdict, o.reason is Reason.FIREWALL): o.reason for o in edges.observations}
     ledger = edges.ledger
     wanted = plainfold.buckets(resolve(flows, CLUSTER, config), rows, reasons)
     assert (ledger.used, ledger.reply, ledger.duplicate, ledger.set_aside) == wanted

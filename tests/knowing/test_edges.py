@@ -226,6 +226,36 @@ class TestAcceptance:
         assert not edges.accepted
         assert [str(e) for e in edges.denied] == ["shop/web[Deployment] -> shop/db[Deployment] TCP 5432"]
 
+    @pytest.mark.parametrize("source", ["aws-vpc", "gcp-vpc", "azure-vnet"])
+    def test_a_firewalls_drop_is_no_policys(self, source):
+        drop = row(WEB, DB, 5432, observed_verdict="dropped", source=source)
+        edges = found(drop)
+        assert not edges.accepted
+        assert not edges.denied
+        assert reasons(edges) == {Reason.FIREWALL: 1}
+        assert [str(o.verdict) for o in edges.observations] == ["dropped"]
+        assert not found(drop, accept=frozenset(ObservedVerdict)).accepted
+
+    def test_of_several_sources_each_drop_is_its_own(self):
+        drops = [
+            row(WEB, DB, 5432, observed_verdict="dropped", source=source, records=records)
+            for source, records in (("calico", 1), ("aws-vpc", 2), ("azure-vnet", 4), ("flows", 8))
+        ]
+        edges = found(*drops)
+        assert reasons(edges) == {Reason.DENIED: 9, Reason.FIREWALL: 6}
+        assert [(o.reason, o.evidence.sources) for o in edges.observations] == [
+            (Reason.DENIED, ("calico", "flows")),
+            (Reason.FIREWALL, ("aws-vpc", "azure-vnet")),
+        ]
+
+    def test_what_a_firewall_stopped_elsewhere_is_not_accepted_where_it_was_forwarded(self):
+        edges = found(
+            row(WEB, DB, 5432, signals=int(Signal.SYN), source="aws-vpc"),
+            row(WEB, DB, 5432, observed_verdict="dropped", signals=int(Signal.SYN), source="aws-vpc"),
+        )
+        assert not edges.accepted
+        assert reasons(edges) == {Reason.DENIED_ELSEWHERE: 1, Reason.FIREWALL: 1}
+
     def test_audit_only_when_asked_for(self):
         audit = row(WEB, DB, 5432, observed_verdict="audit")
         assert reasons(found(audit)) == {Reason.AUDIT: 1}

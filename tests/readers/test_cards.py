@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from netpol_gen.edges import Edges
-from netpol_gen.flowtable import Ledger
+from netpol_gen.flowtable import FIREWALLS, Ledger
 from netpol_gen.inventory import Inventory
 from netpol_gen.readers.cards import CARDS, blind_spots, card
 from netpol_gen.readers.sniff import SOURCES
@@ -39,6 +39,12 @@ def test_sentences(each):
 def test_what_a_source_cannot_see(source, words):
     said = " ".join(blind_spots([source])[source])
     assert [word for word in words if word not in said] == []
+
+
+def test_denials_of_a_source_that_sees_no_policies_are_its_firewalls():
+    """A capability and what is made of it cannot drift apart."""
+    sees_none = {each.source for each in CARDS if any("verdicts of NetworkPolicies" in t for t in each.never_shows)}
+    assert sees_none == FIREWALLS
 
 
 def test_gcp_says_how_little_it_samples():
