@@ -9,7 +9,7 @@ that time is all in which the packets can have been sent.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -167,7 +167,15 @@ def _finish(lines: Lines, columns: Columns, addresses: Sequence[str], times: Tim
     behind.own_nodes(lines, lists(table.column("nodes")), book)
     _refuse_parties(lines, book)
     parties = tuple(External(ExternalKind.UNKNOWN, p.address) if isinstance(p, Vip) else p for p in book.parties)
-    return Resolved(lines, parties, book.inventory)
+    return Resolved(lines, parties, _with_timelines(book))
+
+
+def _with_timelines(book: Book) -> Inventory:
+    """The inventory, and what its timeline has to say: two living pods with one address."""
+    found = book.timeline.diagnostics
+    if not found:
+        return book.inventory
+    return replace(book.inventory, diagnostics=tuple(sorted({*book.inventory.diagnostics, *found})))
 
 
 def _to_itself(lines: Lines, addresses: Sequence[str], backends: pa.ChunkedArray, book: Book) -> np.ndarray:

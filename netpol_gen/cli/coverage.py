@@ -74,15 +74,19 @@ def coverage(
     from netpol_gen import api
     from netpol_gen.coverage import parse_level
     from netpol_gen.report.coverage import coverage_json, coverage_svg, coverage_text
+    from netpol_gen.report.summary import identity_text
 
     level = parse_level(require) if require else None
     held = read_held(inventory, settings, Where(live, context, kubeconfig))
     table = api.load_flows(flows, source=source, config=settings, aws_format=aws_format, inventory=held)
     say_notes(table.notes)
-    found = api.measure_coverage(api.find_edges(table, held, settings), settings)
+    edges = api.find_edges(table, held, settings)
+    found = api.measure_coverage(edges, settings)
     if plot:
         put(coverage_svg(found), plot)
     put(coverage_json(found) if output is CoverageFormat.JSON else coverage_text(found, verbose=verbose), out)
+    if notes := identity_text(edges):
+        say(notes)
     if level is not None and (short := found.short_of(level)):
         for line in short[:20]:
             say(f"  {line.name}: {line.state}: {line.reason}")

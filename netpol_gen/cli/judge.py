@@ -104,7 +104,7 @@ def verify(
     )
     from netpol_gen import api
     from netpol_gen.report import verdicts
-    from netpol_gen.report.summary import input_text
+    from netpol_gen.report.summary import found_text
     from netpol_gen.verify import replay
 
     rules = api.read_policies([policies])
@@ -128,7 +128,7 @@ def verify(
     }
     put(render[output](replayed), out)
     if not quiet:
-        say(input_text(found))
+        say(found_text(found))
     return 0 if replayed.holds else 1
 
 
@@ -255,6 +255,7 @@ def diff(
     from netpol_gen.diff import compare
     from netpol_gen.manifests import PolicySet
     from netpol_gen.report import difference
+    from netpol_gen.report.summary import identity_text
 
     before, after = (PolicySet() if p == _NONE else api.read_policies([p]) for p in (old, new))
     if inventory or live or context or kubeconfig:
@@ -268,6 +269,8 @@ def diff(
         table = api.load_flows(flows, source=source, config=settings, aws_format=aws_format, inventory=held[1])
         say_notes(table.notes)
         found = api.find_edges(table, held[1], settings)
+        if notes := identity_text(found):
+            say(notes)
         # Pods that only the flows know take part on both sides, so that no workload seems new because of them.
         observed = [p for p in found.inventory.pods if p.observed]
         held = [h.with_observed(observed, found.inventory.namespaces.values()) for h in held]

@@ -94,6 +94,7 @@ def lint(
     from netpol_gen.model import Severity
     from netpol_gen.report.lint import lint_json, lint_text, pinpoint
     from netpol_gen.report.sarif import left_out, lint_sarif
+    from netpol_gen.report.summary import identity_text
 
     rules = _settings(config, lint_config, severity)
     where = Where(live, context, kubeconfig)
@@ -105,6 +106,8 @@ def lint(
         table = api.load_flows(flows, source=source, config=settings, aws_format=aws_format, inventory=held)
         say_notes(table.notes)
         edges = api.find_edges(table, held, settings)
+        if notes := identity_text(edges):
+            say(notes)
     documents = read_documents(read_manifests(policies))
     report = pinpoint(run(Material(documents, held, edges, settings, rules)), _read_text)
     if output is LintFormat.SARIF:

@@ -73,7 +73,7 @@ def ports(
     from netpol_gen import api
     from netpol_gen.ports import changes, collect, snapshot
     from netpol_gen.report import ports as report
-    from netpol_gen.report.summary import input_text
+    from netpol_gen.report.summary import found_text
 
     if exit_code and diff is None:
         raise OptionError("--exit-code needs --diff")
@@ -83,7 +83,7 @@ def ports(
     found = api.find_edges(table, held, settings)
     listed = collect(found, settings, api.read_policies(policies).policies if policies else None)
     if not quiet:
-        say(input_text(found))
+        say(found_text(found))
     if old is None:
         forms = {
             PortsFormat.TEXT: report.ports_text,

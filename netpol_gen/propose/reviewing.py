@@ -43,6 +43,14 @@ class Reviewed:
     inventory_before: Inventory | None = None
 
 
+def _notes(given: Reviewed, edges: Edges | None) -> tuple[str, ...]:
+    """What there is to know about the flows, and what resolving them showed of the inventory."""
+    if edges is None:
+        return ()
+    found = (d for d in edges.inventory.diagnostics if d not in given.inventory.diagnostics)
+    return (*edges.notes, *(f"{d.code} {d.subject}: {d.message}" for d in found))
+
+
 def review(given: Reviewed) -> Review:
     """What the change means.
 
@@ -76,7 +84,7 @@ def review(given: Reviewed) -> Review:
         _findings(given, edges),
         tuple(key for key in sorted({*before, *after}) if before.get(key) != after.get(key)),
         api.measure_coverage(edges, config) if edges is not None else None,
-        (*(edges.notes if edges is not None else ()), *given.after.notes),
+        (*_notes(given, edges), *given.after.notes),
         {ref: (found.path, found.line) for ref, found in given.after.policies.items()},
     )
 

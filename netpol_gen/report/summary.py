@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from netpol_gen.edges import Edges
 from netpol_gen.errors import printable, printable_place
 from netpol_gen.flowtable import Bucket, Ledger, Reason
-from netpol_gen.model import Direction, Severity
+from netpol_gen.model import Diagnostic, Direction, Severity
 from netpol_gen.plan import Plan
 from netpol_gen.readers.cards import CARDS
 from netpol_gen.report.text import count, table
@@ -41,16 +41,35 @@ def summary(plan: Plan, *, verbose: bool = False) -> str:
     limit = None if verbose else _LINES
     gaps = [f"{g.workload} {g.direction}: {g.reason}" for g in plan.gaps]
     parts.append(_list("left open", gaps, limit, "every direction with evidence is covered"))
-    notes = [
-        f"{d.code} {d.severity} {d.subject}: {d.message}"
-        for d in sorted(plan.diagnostics, key=lambda d: (list(Severity)[::-1].index(d.severity), d))
-        if verbose or d.severity is not Severity.INFO
-    ]
-    if notes:
-        parts.append(_list("notes", notes, limit, ""))
+    if notes := notes_text(plan.diagnostics, verbose=verbose):
+        parts.append(notes)
     if plan.replaces:
         parts.append(_list("stands in for", plan.replaces, limit, ""))
     return "\n".join(parts)
+
+
+def notes_text(diagnostics: Iterable[Diagnostic], *, verbose: bool = False, where: str = "-v shows all") -> str:
+    """Diagnostics, the gravest first; those that only inform are told to those who ask for all. Empty for none.
+
+    `where` says how to see what is only counted here.
+    """
+    shown = [
+        f"{d.code} {d.severity} {d.subject}: {d.message}"
+        for d in sorted(diagnostics, key=lambda d: (list(Severity)[::-1].index(d.severity), d))
+        if verbose or d.severity is not Severity.INFO
+    ]
+    return _list("notes", shown, None if verbose else _LINES, "", where)
+
+
+def found_text(edges: Edges) -> str:
+    """What commands that make no policies say about their input: the ledger, its sources, and the diagnostics."""
+    notes = identity_text(edges)
+    return input_text(edges) + (f"\n{notes}" if notes else "")
+
+
+def identity_text(edges: Edges) -> str:
+    """What is wrong with what is known of the parties; empty for nothing."""
+    return notes_text(edges.inventory.diagnostics, where="generate -v shows all")
 
 
 def _policies(plan: Plan) -> str:
@@ -119,12 +138,12 @@ def ledger_text(ledger: Ledger, sources: Iterable[str]) -> str:
     return text
 
 
-def _list(title: str, items: Iterable[str], limit: int | None, nothing: str) -> str:
+def _list(title: str, items: Iterable[str], limit: int | None, nothing: str, where: str = "-v shows all") -> str:
     lines = list(items)
     if not lines:
         return f"{title}: {nothing}\n" if nothing else ""
     shown = lines if limit is None else lines[:limit]
     text = f"{title}: {len(lines):,}\n" + "".join(f"  {printable(line, 240)}\n" for line in shown)
     if len(shown) < len(lines):
-        text += f"  … and {len(lines) - len(shown):,} more (-v shows all)\n"
+        text += f"  … and {len(lines) - len(shown):,} more ({where})\n"
     return text
