@@ -187,19 +187,37 @@ def read_policies(paths: Paths) -> PolicySet:
     return read([os.fspath(p) for p in _paths(paths)])
 
 
-def find_edges(flows: Flows | pd.DataFrame, inventory: Inventory | None = None, config: Config | None = None) -> Edges:
-    """Edges as values, with the closed ledger."""
+def find_edges(
+    flows: Flows | pd.DataFrame,
+    inventory: Inventory | None = None,
+    config: Config | None = None,
+    *,
+    left_out: bool = False,
+) -> Edges:
+    """Edges as values, with the closed ledger.
+
+    `left_out` as in `edges`.
+    """
     from netpol_gen.edges import find_edges as find
     from netpol_gen.inventory import empty
 
-    return find(_flows(flows), inventory or empty(), config)
+    return find(_flows(flows), inventory or empty(), config, left_out=left_out)
 
 
 def edges(
-    flows: Flows | pd.DataFrame, inventory: Inventory | None = None, config: Config | None = None, **settings: Any
+    flows: Flows | pd.DataFrame,
+    inventory: Inventory | None = None,
+    config: Config | None = None,
+    *,
+    left_out: bool = False,
+    **settings: Any,
 ) -> pd.DataFrame:
-    """One row per observed edge; `status` is `accepted` or why it is not. Columns: `netpol_gen.edges.COLUMNS`."""
-    return find_edges(flows, inventory, _config(config, settings)).to_frame()
+    """One row per observed edge; `status` is `accepted` or why it is not. Columns: `netpol_gen.edges.COLUMNS`.
+
+    `left_out` adds what came to no edge between known parties: an address that is nobody's or whose holder cannot be
+    told, a Service without a backend, a client that cannot be told from the server.
+    """
+    return find_edges(flows, inventory, _config(config, settings), left_out=left_out).to_frame()
 
 
 def generate(

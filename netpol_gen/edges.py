@@ -15,7 +15,7 @@ import numpy as np
 from netpol_gen.accept import Verdicts, judge_groups
 from netpol_gen.codes import distinct, numbers, picked
 from netpol_gen.config import Config
-from netpol_gen.evidence import Folded, fold
+from netpol_gen.evidence import Folded, fold, fold_left_out
 from netpol_gen.flowtable import Flows, Ledger, Reason
 from netpol_gen.inventory import Inventory
 from netpol_gen.lines import REASON_CODE, reason_at
@@ -59,6 +59,8 @@ class Edges:
     sources: Mapping[str, int]
     notes: tuple[str, ...] = ()
     """What a user has to know about the input, as sentences."""
+    left_out: tuple[Observation, ...] = ()
+    """Rows that came to no edge between known parties, with the reason; only if they were asked for."""
 
     @property
     def accepted(self) -> dict[Edge, Evidence]:
@@ -80,11 +82,19 @@ class Edges:
         """Observations set aside, for the given reasons or for any."""
         return tuple(o for o in self.observations if o.reason is not None and (not reasons or o.reason in reasons))
 
+    @property
+    def everything(self) -> tuple[Observation, ...]:
+        """Observations and what was left out, in order."""
+        if not self.left_out:
+            return self.observations
+        order = sorted((*self.observations, *self.left_out), key=lambda o: (o.edge.key, o.verdict, o.status))
+        return tuple(order)
+
     def to_frame(self) -> pd.DataFrame:
-        """One line per observation, columns as in `COLUMNS`, Arrow-backed dtypes."""
+        """One line per observation, left out or not, columns as in `COLUMNS`, Arrow-backed dtypes."""
         import pandas as pd  # noqa: PLC0415 - half a second that `--help` must not pay
 
-        frame = pd.DataFrame([cells(o) for o in self.observations], columns=list(COLUMNS))
+        frame = pd.DataFrame([cells(o) for o in self.everything], columns=list(COLUMNS))
         for name in ("first_seen", "last_seen"):
             frame[name] = pd.to_datetime(frame[name].astype("int64[pyarrow]"), unit="ns", utc=True)
         return frame.astype(COLUMNS)
@@ -126,8 +136,10 @@ are joined by one space. `days` counts distinct UTC days. `direction` is the str
 
 
 @no_collection()
-def find_edges(flows: Flows, inventory: Inventory, config: Config | None = None) -> Edges:
+def find_edges(flows: Flows, inventory: Inventory, config: Config | None = None, *, left_out: bool = False) -> Edges:
     """Resolve, orient, group and judge every row of `flows`.
+
+    `left_out` asks for what came to no edge, too: there may be much of it.
 
     Raises:
         InvariantError: the ledger does not close.
@@ -146,7 +158,9 @@ def find_edges(flows: Flows, inventory: Inventory, config: Config | None = None)
     seen = tuple(
         Observation(g.edge, g.verdict, g.evidence, reason) for g, reason in zip(folded.groups, reasons, strict=True)
     )
-    return Edges(seen, ledger, resolved.inventory, flows.sources, flows.notes)
+    rest = fold_left_out(resolved, flows.columns) if left_out else ()
+    others = tuple(Observation(g.edge, g.verdict, g.evidence, reason) for g, reason in rest)
+    return Edges(seen, ledger, resolved.inventory, flows.sources, flows.notes, others)
 
 
 def _settle(ledger: Ledger, flows: Flows, resolved: Resolved, folded: Folded, reasons: Verdicts) -> None:

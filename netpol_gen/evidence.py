@@ -28,14 +28,25 @@ from netpol_gen.codes import (
     texts,
 )
 from netpol_gen.direction import evidence_at
-from netpol_gen.flowtable import FIREWALLS
-from netpol_gen.model import UNKNOWN_TIME, Edge, Evidence, External, ObservedVerdict, Party, Protocol, Signal, party_key
+from netpol_gen.flowtable import FIREWALLS, Reason
+from netpol_gen.lines import Lines, reason_at
+from netpol_gen.model import (
+    UNKNOWN_TIME,
+    Edge,
+    Evidence,
+    External,
+    ExternalKind,
+    ObservedVerdict,
+    Party,
+    Protocol,
+    Signal,
+    party_key,
+)
 from netpol_gen.smallest import smallest
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from netpol_gen.lines import Lines
     from netpol_gen.resolve import Resolved
 
 _PROTOCOLS = tuple(Protocol)
@@ -81,18 +92,56 @@ def fold(resolved: Resolved, columns: Columns) -> Folded:
     if not len(good):
         return Folded((), [], group_of_line)
     lines = resolved.lines.take(good) if len(good) < len(resolved.lines) else resolved.lines
-    rank = _ranks(resolved.parties, lines)
+    groups, group_of_line[good], edge_of = _grouped(lines, resolved.parties, columns)
+    return Folded(groups, edge_of, group_of_line)
+
+
+def fold_left_out(resolved: Resolved, columns: Columns) -> tuple[tuple[Group, Reason], ...]:
+    """Group the lines that have a reason, by that reason, in order of edge, verdict and reason.
+
+    An end whose holder cannot be told is *unknown*, at the address that the source has. Lines without a port, or of a
+    protocol that no policy can name, are no edge.
+    """
+    found = resolved.lines
+    listed = (found.reason >= 0) & (found.dst_port > 0) & (found.protocol < len(_PROTOCOLS))
+    out: list[tuple[Group, Reason]] = []
+    for code in distinct(found.reason[listed]).tolist():
+        lines = found.take(np.flatnonzero(listed & (found.reason == code)))
+        parties = _with_holders(lines, resolved.parties, columns)
+        groups, _, _ = _grouped(lines, parties, columns)
+        out += [(group, reason_at(code)) for group in groups]
+    return tuple(sorted(out, key=lambda each: (each[0].edge.key, each[0].verdict, each[1])))
+
+
+def _with_holders(lines: Lines, parties: tuple[Party, ...], columns: Columns) -> tuple[Party, ...]:
+    """The parties and, beyond them, one for each address that has none; lines get the codes of these."""
+    made: dict[str, int] = {}
+    given = columns.texts("src_ip", "dst_ip", "backend_ip")
+    client, dialled, backend = np.split(given.codes, 3)
+    server = np.where(given.there().reshape(3, -1)[2], backend, dialled)
+    for codes, first in ((lines.src, True), (lines.dst, False)):
+        for at in np.flatnonzero(codes < 0).tolist():
+            row = lines.row[at]
+            code = client[row] if bool(lines.flipped[at]) != first else server[row]
+            address = given.values[code] if code >= 0 else ""
+            codes[at] = made.setdefault(address, len(parties) + len(made))
+    return (*parties, *(External(ExternalKind.UNKNOWN, address) for address in made))
+
+
+def _grouped(
+    lines: Lines, parties: Sequence[Party], columns: Columns
+) -> tuple[tuple[Group, ...], np.ndarray, list[int]]:
+    """Groups in order of edge and verdict, the group of each line, and a number for the edge of each group."""
+    rank = _ranks(parties, lines)
     verdict = columns.texts("observed_verdict").mapped(_VERDICT, _VERDICT[ObservedVerdict.UNKNOWN])[lines.row]
     protocol = np.argsort(np.argsort([str(p) for p in _PROTOCOLS]))[lines.protocol]
     by_firewall = columns.texts("source").mapped(_BY_FIREWALL, 0)[lines.row]
     by_firewall = np.where(verdict == _VERDICT[ObservedVerdict.DROPPED], by_firewall, 0)
     keys = (rank[lines.src], rank[lines.dst], protocol, lines.dst_port, verdict, by_firewall)
     example, group = numbered(*keys)
-    group_of_line[good] = group
     ends = int(lines.src_end.max()) + 1
     clients = distinct(group * ends + lines.src_end) // ends
     counts = np.bincount(clients, minlength=len(example))
-    parties = resolved.parties
     said = (lines.src, lines.dst, lines.protocol, lines.dst_port, verdict, by_firewall)
     found = zip(
         *(column[example].tolist() for column in said),
@@ -111,7 +160,7 @@ def fold(resolved: Resolved, columns: Columns) -> Folded:
         for src, dst, protocol, port, verdict, firewall, evidence, count in found
     )
     _, edge_of = numbered(*(key[example] for key in keys[:4]))
-    return Folded(groups, edge_of.tolist(), group_of_line)
+    return groups, group, edge_of.tolist()
 
 
 def _ranks(parties: Sequence[Party], lines: Lines) -> np.ndarray:

@@ -38,7 +38,12 @@ def edges(
     out: o.Out = "-",
     source: o.Source = "auto",
     aws_format: o.AwsFormat = None,
-    all_edges: Annotated[bool, typer.Option("--all", help="Also what was set aside, with the reason.")] = False,
+    all_edges: Annotated[
+        bool,
+        typer.Option(
+            "--all", help="Also what was set aside, with the reason, as far as it had ends, a protocol and a port."
+        ),
+    ] = False,
     since: o.Since = None,
     until: o.Until = None,
     accept: o.Accept = [],
@@ -66,20 +71,20 @@ def edges(
     )
     from netpol_gen import api
     from netpol_gen.report.edges import render_edges
-    from netpol_gen.report.summary import input_text
+    from netpol_gen.report.summary import found_text
 
     held = read_held(inventory, settings, Where(live, context, kubeconfig))
     table = api.load_flows(flows, source=source, config=settings, aws_format=aws_format, inventory=held)
-    found = api.find_edges(table, held, settings)
-    shown = found.observations if all_edges else tuple(o for o in found.observations if o.reason is None)
+    found = api.find_edges(table, held, settings, left_out=all_edges)
+    shown = found.everything if all_edges else tuple(o for o in found.observations if o.reason is None)
     if output is TableFormat.PARQUET:
         if out == "-":
             raise OptionError("--output parquet needs --out FILE")
-        replace(found, observations=shown).to_frame().to_parquet(out, index=False)
+        replace(found, observations=shown, left_out=()).to_frame().to_parquet(out, index=False)
     else:
         put(render_edges(shown, output), out)
     if not quiet:
-        say(input_text(found))
+        say(found_text(found))
 
 
 def flows(

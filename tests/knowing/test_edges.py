@@ -220,6 +220,50 @@ class TestDirection:
         assert accepted(found(row(API, WEB, 58950))) == ["shop/api[Deployment] -> shop/web[Deployment] TCP 58950"]
 
 
+class TestLeftOut:
+    """Rows that came to no edge between known parties are listed where they are asked for."""
+
+    def listed(self, *rows, inventory=CLUSTER):
+        edges = find_edges(flows_of(*rows), inventory, left_out=True)
+        assert len(edges.observations) + len(edges.left_out) == len(edges.to_frame())
+        return [(str(o.edge), o.reason, o.evidence.records) for o in edges.left_out]
+
+    def test_only_when_asked_for(self):
+        assert found(row(WEB, "10.0.9.9", 443)).left_out == ()
+
+    def test_an_end_that_is_nobodys(self):
+        rows = [row(WEB, "10.0.9.9", 443, records=2), row(WEB, "10.0.9.9", 443), row(WEB, API, 8080)]
+        web = "shop/web[Deployment]"
+        assert self.listed(*rows) == [(f"{web} -> unknown 10.0.9.9 TCP 443", Reason.UNKNOWN_PARTY, 3)]
+
+    def test_an_address_that_two_pods_hold_is_shown_as_the_source_has_it(self):
+        inventory = inventory_of(pod("a", "a", WEB), pod("b", "b", WEB), pod("api-1", "api", API, 8080))
+        rows = [
+            row(WEB, API, 8080),
+            row(API, WEB, 40000, src_port=8080, direction=None),
+            row(API, "10.96.0.99", 80, backend_ip=WEB, backend_port=9000),
+        ]
+        assert self.listed(*rows, inventory=inventory) == [
+            (f"shop/api[Deployment] -> unknown {WEB} TCP 9000", Reason.AMBIGUOUS, 1),
+            (f"unknown {WEB} -> shop/api[Deployment] TCP 8080", Reason.AMBIGUOUS, 2),
+        ]
+
+    def test_other_reasons_of_a_row(self):
+        rows = [
+            row(WEB, "10.96.0.20", 81),
+            row(WEB, DB, 42000, src_port=41000, direction=None),
+            row("203.0.113.7", "198.51.100.1", 443),
+        ]
+        assert [reason for _, reason, _ in self.listed(*rows)] == [
+            Reason.UNDECIDED,
+            Reason.NO_BACKEND,
+            Reason.NODE_TO_NODE,
+        ]
+
+    def test_what_has_no_port_or_protocol_is_no_edge(self):
+        assert self.listed(row(WEB, DB, None), row(WEB, DB, 1, protocol="47")) == []
+
+
 class TestAcceptance:
     def test_dropped_is_reported_and_never_accepted(self):
         edges = found(row(WEB, DB, 5432, observed_verdict="dropped", drop_reason="POLICY_DENIED"))

@@ -1,0 +1,73 @@
+"""What commands say of rows of the flow table: whose they are, and what of them was left out."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from netpol_gen.flowio import write_flows
+from netpol_gen.flowtable import Reason
+from tests.flowrows import flows_of, row
+
+WEB, TWICE, NOBODY = "10.0.1.10", "10.0.2.12", "10.0.9.9"
+PODS = """\
+apiVersion: v1
+kind: List
+items:
+- {apiVersion: v1, kind: Pod, metadata: {name: web, namespace: shop, labels: {app: web}},
+   status: {phase: Running, podIP: 10.0.1.10}}
+- {apiVersion: v1, kind: Pod, metadata: {name: one, namespace: shop, labels: {app: one}},
+   status: {phase: Running, podIP: 10.0.2.12}}
+- {apiVersion: v1, kind: Pod, metadata: {name: two, namespace: shop, labels: {app: two}},
+   status: {phase: Running, podIP: 10.0.2.12}}
+"""
+POLICY = """\
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: web, namespace: shop}
+spec: {podSelector: {matchLabels: {app: web}}, policyTypes: [Ingress]}
+"""
+
+
+@pytest.fixture
+def run(tmp_path: Path):
+    (tmp_path / "pods.yaml").write_text(PODS, encoding="utf-8")
+    (tmp_path / "policy.yaml").write_text(POLICY, encoding="utf-8")
+    called = [("203.0.113.7", 443), (TWICE, 8080), (NOBODY, 5432)]
+    rows = [row(WEB, dst, port, src_names=[], dst_names=[]) for dst, port in called]
+    write_flows(flows_of(*rows), tmp_path / "flows.csv")
+
+    def command(text: str) -> subprocess.CompletedProcess[str]:
+        arguments = [sys.executable, "-m", "netpol_gen.cli.main", *text.split(), "-i", "pods.yaml"]
+        ran = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert ran.returncode < 2, ran.stderr
+        return ran
+
+    return command
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "edges flows.csv",
+        "ports flows.csv",
+        "coverage flows.csv",
+        "generate flows.csv --out out",
+        "verify policy.yaml --flows flows.csv",
+        "diff policy.yaml policy.yaml --flows flows.csv",
+        "lint policy.yaml --flows flows.csv",
+    ],
+)
+def test_two_living_pods_with_one_address_are_told(run, command):
+    said = f"NPG210 warning {TWICE}: 2 living pods hold this address (shop/one, shop/two); its flows are ambiguous"
+    assert run(command).stderr.count(said) == 1
+
+
+def test_all_edges_are_with_those_that_were_left_out(run):
+    shown = run("edges flows.csv --all --pod-cidr 10.0.0.0/16").stdout.splitlines()
+    assert [line.split("  ")[-1].strip() for line in shown[1:]] == [Reason.AMBIGUOUS, Reason.UNKNOWN_PARTY, "accepted"]
+    assert [TWICE in shown[1], NOBODY in shown[2]] == [True, True]
+    assert len(run("edges flows.csv --pod-cidr 10.0.0.0/16").stdout.splitlines()) == 2
