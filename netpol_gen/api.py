@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from netpol_gen.config import Cni, Config, MinEvidence, Mode, NamedPorts, SnatClients
 from netpol_gen.errors import InputError, OptionError, Place, printable
-from netpol_gen.flowtable import Flows, Ledger, Reason, schema
+from netpol_gen.flowtable import TIMES, Flows, Ledger, Reason, filled_times, schema, with_null_times
 from netpol_gen.policy import NetworkPolicy
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def flows_to_frame(flows: Flows) -> pd.DataFrame:
     """A flow table as a pandas frame with Arrow-backed dtypes."""
     import pandas as pd
 
-    frame: pd.DataFrame = flows.table.to_pandas(types_mapper=pd.ArrowDtype)
+    frame: pd.DataFrame = with_null_times(flows.table).to_pandas(types_mapper=pd.ArrowDtype)
     frame.attrs[_LEDGER] = _ledger_to_dict(flows.ledger)
     frame.attrs[_SOURCES] = dict(flows.sources)
     frame.attrs[_NOTES] = list(flows.notes)
@@ -129,6 +129,8 @@ def frame_to_flows(frame: pd.DataFrame) -> Flows:
     except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError) as error:
         raise InputError(f"values do not fit the flow table: {error}", Place("flows")) from None
     table = table.replace_schema_metadata(None)
+    for name, column in zip(TIMES, filled_times(*(table.column(name) for name in TIMES)), strict=True):
+        table = table.set_column(wanted.get_field_index(name), wanted.field(name), column)
     records = int(sum(table.column("records").to_pylist()))
     ledger = _ledger_from_dict(frame.attrs.get(_LEDGER) or {})
     left_out = ledger.read - ledger.accounted - records

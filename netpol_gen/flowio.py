@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import msgspec
 
 from netpol_gen.errors import InputError, OptionError, Place, printable
-from netpol_gen.flowtable import Flows, Ledger, Reason
+from netpol_gen.flowtable import TIMES, Flows, Ledger, Reason, with_null_times
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -90,7 +90,7 @@ def _write(flows: Flows, stream: BinaryIO, form: str) -> None:
 def _parquet(flows: Flows, stream: BinaryIO) -> None:
     import pyarrow.parquet as pq  # noqa: PLC0415 - half a second that `--help` must not pay
 
-    table = flows.table.replace_schema_metadata({LEDGER_KEY: dump_ledger(flows)})
+    table = with_null_times(flows.table).replace_schema_metadata({LEDGER_KEY: dump_ledger(flows)})
     pq.write_table(table, stream, compression="zstd", version="2.6")
 
 
@@ -98,6 +98,7 @@ def _csv(table: pa.Table, stream: BinaryIO) -> None:
     import pyarrow as pa  # noqa: PLC0415
     from pyarrow import csv  # noqa: PLC0415
 
+    table = with_null_times(table)
     for number, each in enumerate(table.schema):
         column = table.column(number)
         if pa.types.is_timestamp(each.type):
@@ -115,12 +116,14 @@ def _csv(table: pa.Table, stream: BinaryIO) -> None:
 def _jsonl(table: pa.Table, stream: BinaryIO) -> None:
     import pyarrow as pa  # noqa: PLC0415
 
+    table = with_null_times(table)
     for number, each in enumerate(table.schema):
         if pa.types.is_timestamp(each.type):
             table = table.set_column(number, each.name, _times(table.column(number)))
     encoder = msgspec.json.Encoder()
     for batch in table.to_batches(_BATCH):
-        rows = [{key: value for key, value in row.items() if value is not None} for row in batch.to_pylist()]
+        # The columns that a table must have are there in every line, for those who tell it from its first.
+        rows = [{k: v for k, v in row.items() if v is not None or k in TIMES} for row in batch.to_pylist()]
         stream.write(encoder.encode_lines(rows))
 
 

@@ -45,6 +45,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from netpol_gen.errors import InvariantError
+from netpol_gen.model import UNKNOWN_TIME
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -89,6 +90,33 @@ def schema() -> pa.Schema:
             ("sample", pa.string()),
         ]
     )
+
+
+TIMES = ("first_seen", "last_seen")
+
+
+def with_null_times(table: pa.Table) -> pa.Table:
+    """The same for others to read: `UNKNOWN_TIME` as null."""
+    import pyarrow as pa  # noqa: PLC0415
+    import pyarrow.compute as pc  # noqa: PLC0415
+
+    for name in TIMES:
+        column = table.column(name)
+        unknown = pc.equal(column, pa.scalar(UNKNOWN_TIME, column.type))
+        if pc.any(unknown, min_count=0).as_py():
+            known = pc.if_else(unknown, pa.scalar(None, column.type), column)
+            table = table.set_column(table.schema.get_field_index(name), table.schema.field(name), known)
+    return table
+
+
+def filled_times(first: pa.ChunkedArray, last: pa.ChunkedArray) -> tuple[pa.ChunkedArray, pa.ChunkedArray]:
+    """Nulls filled: what has no beginning is of a time unknown, and what has no end was seen when it began."""
+    import pyarrow as pa  # noqa: PLC0415
+    import pyarrow.compute as pc  # noqa: PLC0415
+
+    unknown = pa.scalar(UNKNOWN_TIME, first.type)
+    first = pc.fill_null(first, unknown)
+    return first, pc.if_else(pc.fill_null(pc.equal(last, unknown), fill_value=True), first, last)
 
 
 class Bucket(StrEnum):

@@ -153,7 +153,7 @@ def _ref(at: RuleAt) -> RuleRef:
 
 
 def _length(material: Material) -> str:
-    seen = [o.evidence for o in material.edges.observations] if material.edges is not None else []
+    seen = [o.evidence for o in material.edges.observations if o.evidence.timed] if material.edges is not None else []
     if not seen:
         return "0 hours"
     hours = (max(v.last_seen for v in seen) - min(v.first_seen for v in seen)) // _HOUR_NS + 1

@@ -49,7 +49,7 @@ def collect(
         wide |= rules.wide
         here = found.ports.get(workload, set()) | set(rules.named)
         rows += [_row(workload, port, pods, found, rules) for port in sorted(here)]
-    spans = [o.evidence for o in edges.observations]
+    spans = [o.evidence for o in edges.observations if o.evidence.timed]
     return PortInventory(
         tuple(rows),
         tuple(sorted(wide)),
@@ -201,8 +201,8 @@ def _row(workload: Workload, port: Port, pods: tuple[Pod, ...], found: _Found, r
         tuple(sorted(found.services.get(key, ()))),
         Answer.YES if seen else Answer.UNKNOWN if host else Answer.NO,
         sum(v.flows for _, v in seen),
-        min((v.first_seen for _, v in seen), default=None),
-        max((v.last_seen for _, v in seen), default=None),
+        min((v.first_seen for _, v in seen if v.timed), default=None),
+        max((v.last_seen for _, v in seen if v.timed), default=None),
         _clients(seen),
         allowed,
         refs,

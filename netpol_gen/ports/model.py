@@ -75,7 +75,7 @@ class PortRow:
 
     `names` are the container ports' names for this number. `declared`: a container of some pod lists the port (`no`
     only where the pods' own objects are known). `allowed_by` are rules as `namespace/name ingress[0]`. `first_seen` and
-    `last_seen` are nanoseconds since the epoch, UTC, and `None` where no accepted flow was seen; `seen` is unknown for
+    `last_seen` are nanoseconds since the epoch, UTC, `None` where no accepted flow had a time; `seen` is unknown for
     workloads on their node's network, whose flows cannot be told from the node's.
     """
 

@@ -20,7 +20,8 @@ import msgspec
 
 from netpol_gen.errors import InputError, Place, printable
 from netpol_gen.flowio import LEDGER_KEY, load_ledger
-from netpol_gen.flowtable import Flows, Ledger, Reason, schema
+from netpol_gen.flowtable import TIMES, Flows, Ledger, Reason, schema
+from netpol_gen.model import UNKNOWN_TIME
 from netpol_gen.readers.canonical_check import REQUIRED, Columns, known, to_table
 from netpol_gen.readers.files import PARQUET, Input, Stream
 from netpol_gen.readers.rows import Window
@@ -105,7 +106,8 @@ def _within(table: pa.Table, window: Window, ledger: Ledger) -> pa.Table:
 
     if not window:
         return table
-    wanted = [window.holds(time) for time in table.column("first_seen").cast(pa.int64()).to_pylist()]
+    times = table.column("first_seen").cast(pa.int64()).to_pylist()
+    wanted = [time == UNKNOWN_TIME or window.holds(time) for time in times]
     out = table.filter(pa.array([not each for each in wanted], pa.bool_()))
     for records, sample in zip(out.column("records").to_pylist(), out.column("sample").to_pylist(), strict=True):
         ledger.aside(Reason.OUT_OF_WINDOW, records, sample or "")
@@ -193,7 +195,12 @@ class _Lines:
 def _jsonl(name: str, data: bytes) -> Columns:
     import pyarrow as pa  # noqa: PLC0415
 
-    fields = [(each.name, _json_type(each.type), None) for each in schema()]
+    fields = [
+        (each.name, _json_type(each.type) | msgspec.UnsetType, msgspec.UNSET)
+        if each.name == TIMES[0]
+        else (each.name, _json_type(each.type), None)
+        for each in schema()
+    ]
     record = msgspec.defstruct("FlowRow", fields, forbid_unknown_fields=True, kw_only=True)
     decode = msgspec.json.Decoder(record).decode
     rows: list[Any] = []
@@ -213,7 +220,9 @@ def _jsonl(name: str, data: bytes) -> Columns:
     columns = {}
     for each in schema():
         values = [getattr(row, each.name) for row in rows]
-        if any(value is not None for value in values):
+        if each.name == TIMES[0] and msgspec.UNSET in values:
+            raise InputError("is missing", where(values.index(msgspec.UNSET)).at(each.name))
+        if each.name == TIMES[0] or any(value is not None for value in values):
             kind = pa.string() if pa.types.is_timestamp(each.type) else each.type
             columns[each.name] = _column(values, kind, each.name, where)
     for required in REQUIRED:

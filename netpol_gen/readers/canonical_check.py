@@ -12,14 +12,15 @@ import msgspec
 import numpy as np
 
 from netpol_gen.errors import InputError, Place, printable
-from netpol_gen.flowtable import schema
-from netpol_gen.model import DirectionEvidence, ObservedVerdict, Protocol, Signal
+from netpol_gen.flowtable import filled_times, schema
+from netpol_gen.model import UNKNOWN_TIME, DirectionEvidence, ObservedVerdict, Protocol, Signal
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 REQUIRED = ("first_seen", "protocol", "observed_verdict")
-"""Columns without which a table is no flow table; all others may be missing, and are null or what `_fill` says."""
+"""Columns without which a table is no flow table; all others may be missing, and are null or what `_fill` says. A
+`first_seen` that is null is a time that nobody told."""
 HOUR = 3600 * 1_000_000_000
 _PROTOCOLS = frozenset({*(str(p) for p in Protocol), "ICMP", "ICMPv6"})
 _DIRECTIONS = frozenset(str(e) for e in DirectionEvidence if e is not DirectionEvidence.NONE)
@@ -174,18 +175,31 @@ def _fill(columns: dict[str, Any], found: Columns) -> None:
 
     kinds = {each.name: each.type for each in schema()}
     columns.setdefault("last_seen", columns["first_seen"])
+    _fill_times(columns, found)
     for name, value in (("signals", 0), ("flows", 1), ("replies", 0)):
         columns.setdefault(name, constant(value, kinds[name]))
     columns.setdefault("records", constant(1, kinds["records"]))
     columns.setdefault("source", constant("flows", kinds["source"]))
     for name in ("src_names", "dst_names", "nodes"):
         columns.setdefault(name, constant([], kinds[name]))
-    if "hours" not in columns and not columns["first_seen"].null_count:
-        hours = columns["first_seen"].cast(pa.int64()).to_numpy() // HOUR
-        offsets = pa.array(np.arange(found.rows + 1, dtype=np.int32))
-        columns["hours"] = pa.ListArray.from_arrays(offsets, pa.array(hours.astype(np.int32)))
+    if "hours" not in columns:
+        times = columns["first_seen"].cast(pa.int64()).to_numpy()
+        timed = times != UNKNOWN_TIME
+        offsets = pa.array(np.concatenate([[0], np.cumsum(timed)]).astype(np.int32))
+        columns["hours"] = pa.ListArray.from_arrays(offsets, pa.array((times[timed] // HOUR).astype(np.int32)))
     if "sample" not in columns:
         columns["sample"] = pa.array([str(found.where(i)) for i in range(found.rows)], pa.string())
+
+
+def _fill_times(columns: dict[str, Any], found: Columns) -> None:
+    """Times that are null: unknown, unless only the end is."""
+    import pyarrow.compute as pc  # noqa: PLC0415
+
+    first, last = columns["first_seen"], columns["last_seen"]
+    at = pc.index(pc.and_(first.is_null(), last.is_valid()), True).as_py()
+    if at >= 0:
+        raise InputError("is missing, and last_seen is not", found.where(at).at("first_seen"))
+    columns["first_seen"], columns["last_seen"] = filled_times(first, last)
 
 
 def _check(table: pa.Table, where: Where) -> None:

@@ -84,6 +84,8 @@ def ports_markdown(inventory: PortInventory) -> str:
 
 
 def _window(inventory: PortInventory) -> str:
+    if inventory.start is None and any(row.flows for row in inventory.rows):
+        return "Use is what was seen in flows that tell no time.\n"
     if inventory.start is None:
         return "No flow was given: nothing is known about use.\n"
     return f"Use is what was seen from {_time(inventory.start)} to {_time(inventory.end)}.\n"

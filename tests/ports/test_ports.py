@@ -17,7 +17,7 @@ from netpol_gen.edges import find_edges
 from netpol_gen.errors import CheckFailedError, InputError, OptionError
 from netpol_gen.inventory import Inventory
 from netpol_gen.inventory.objects import ContainerPort
-from netpol_gen.model import Protocol
+from netpol_gen.model import UNKNOWN_TIME, Protocol
 from netpol_gen.ports import (
     COLUMNS,
     Allowed,
@@ -120,6 +120,14 @@ class TestRows:
         found = listed(inventory=inventory_of(*CLUSTER.pods, agent))
         assert port(found, "agent", 9100).seen is Answer.UNKNOWN
         assert port(found, "agent", 9100).marks == ()
+
+    def test_flows_without_a_time_are_of_no_year(self):
+        untimed = {"first_seen": UNKNOWN_TIME, "last_seen": UNKNOWN_TIME, "hours": []}
+        alone = listed(CALL | untimed)
+        assert (port(alone, "api", 8080).flows, port(alone, "api", 8080).last_seen, alone.end) == (1, None, None)
+        assert "flows that tell no time" in ports_markdown(alone)
+        among = listed(CALL | untimed, CALL)
+        assert (port(among, "api", 8080).last_seen, among.start, among.end) == (NOW, NOW, NOW)
 
 
 class TestMarks:

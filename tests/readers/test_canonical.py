@@ -13,12 +13,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from netpol_gen import api
 from netpol_gen.config import Config
 from netpol_gen.edges import find_edges
 from netpol_gen.errors import InputError, NotAFlowLogError, OptionError
 from netpol_gen.flowio import FORMATS, dump_ledger, load_ledger, write_flows
 from netpol_gen.flowtable import Flows, Ledger, Reason, schema
 from netpol_gen.inventory import empty
+from netpol_gen.model import UNKNOWN_TIME
 from netpol_gen.readers import canonical, read_flows
 from netpol_gen.readers.files import expand
 from netpol_gen.readers.vpc import Options
@@ -66,7 +68,7 @@ lists = st.lists(st.sampled_from(STRANGE) | st.text(st.characters(exclude_catego
 labels = st.none() | st.dictionaries(st.sampled_from(STRANGE), st.sampled_from(STRANGE), max_size=2).map(
     lambda found: json.dumps(found, sort_keys=True)
 )
-times = st.integers(0, 2**62 - 1)
+times = st.integers(0, UNKNOWN_TIME - 1)
 addresses = st.none() | st.sampled_from(["10.0.0.1", "fd00::1", "203.0.113.9"])
 
 
@@ -74,7 +76,8 @@ addresses = st.none() | st.sampled_from(["10.0.0.1", "fd00::1", "203.0.113.9"])
 def tables(draw):
     out = []
     for _ in range(draw(st.integers(0, 4))):
-        first, last = sorted((draw(times), draw(times)))
+        # Who does not know when it began does not know when it ended, and the other way round.
+        first, last = draw(st.just([UNKNOWN_TIME] * 2) | st.tuples(times, times).map(sorted))
         records = draw(st.integers(1, 2**40))
         made = row(draw(addresses), draw(addresses), draw(st.none() | st.integers(0, 65535)))
         made |= {
@@ -218,7 +221,10 @@ WRONG = {
     "address": (changed("src_ip", "10.0.0.256"), ":3: src_ip: '10.0.0.256' is no address"),
     "time without a zone": (changed("first_seen", "2026-01-01T00:00:00"), ":3: first_seen: .* is no time with a zone"),
     "time before time": (changed("first_seen", "1969-01-01T00:00:00Z"), ":3: first_seen: .* is before 1970"),
-    "no time": (changed("first_seen", ""), ":3: first_seen: is missing"),
+    "an end without a beginning": (
+        f"{HEADER},last_seen\n{LINE},\n{LINE.replace('2026-01-01T00:00:00Z', '')},2026-01-01T00:00:00Z\n",
+        ":3: first_seen: is missing, and last_seen is not",
+    ),
     "protocol": (changed("protocol", "tcp"), ":3: protocol: 'tcp' is no protocol"),
     "verdict": (changed("observed_verdict", "ALLOW"), ":3: observed_verdict: 'ALLOW' is no observed verdict"),
     "direction": (changed("direction", "none"), ":3: direction: 'none' is no direction evidence"),
@@ -253,13 +259,16 @@ WRONG_JSON = {
     "port": ({"dst_port": 70000}, r":2: dst_port: '70000' is not a port"),
     "too large": ({"dst_port": 2**40}, r":2: dst_port: .* is no int32"),
     "null": ({"protocol": None}, r":2: protocol: is missing"),
+    "no key for the time": ({"first_seen": ...}, r":2: first_seen: is missing"),
+    "number as time": ({"first_seen": 7}, r":2: first_seen: expected `str \| null`, got `int`"),
 }
 
 
 @pytest.mark.parametrize(("wrong", "message"), WRONG_JSON.values(), ids=WRONG_JSON)
 def test_wrong_json_is_named_with_its_place(wrong, message, tmp_path):
+    second = {key: value for key, value in {**JSON, **wrong}.items() if value is not ...}
     with pytest.raises(InputError, match=message):
-        of(f"{json.dumps(JSON)}\n{json.dumps({**JSON, **wrong})}\n", tmp_path, "flows.jsonl")
+        of(f"{json.dumps(JSON)}\n{json.dumps(second)}\n", tmp_path, "flows.jsonl")
 
 
 def test_parquet_of_others(tmp_path):
@@ -333,6 +342,56 @@ def test_no_input_crashes(data, before):
     except InputError:
         return
     assert flows.ledger.read == sum(flows.table.column("records").to_pylist())
+
+
+# --- times that nobody told -------------------------------------------------------------------------------------------
+
+UNTIMED = {"first_seen": UNKNOWN_TIME, "last_seen": UNKNOWN_TIME, "hours": []}
+STAMP = "2116-02-20T23:53:38.427387903Z"
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_an_unknown_time_is_null(form, tmp_path):
+    flows = read_flows([LAB / "n1_L_default.txt"])
+    write_flows(flows, tmp_path / f"flows.{form}")
+    assert b"2116" not in (tmp_path / f"flows.{form}").read_bytes()
+    again = read_flows([tmp_path / f"flows.{form}"])
+    assert again.table.equals(flows.table)
+    assert set(again.table.column("first_seen").cast(pa.int64()).to_pylist()) == {UNKNOWN_TIME}
+    if form == "parquet":
+        assert pq.read_table(tmp_path / "flows.parquet").column("last_seen").null_count == again.table.num_rows
+    if form == "jsonl":
+        lines = [json.loads(line) for line in (tmp_path / "flows.jsonl").read_text(encoding="utf-8").splitlines()]
+        assert [(line["first_seen"], line["last_seen"]) for line in lines] == [(None, None)] * again.table.num_rows
+
+
+def test_an_unknown_time_is_null_in_frames():
+    flows = flows_of(row("10.0.0.1", "10.0.0.2", 80, src_names=[], dst_names=[]) | UNTIMED)
+    frame = api.flows_to_frame(flows)
+    assert frame["first_seen"].isna().all()
+    assert frame["last_seen"].isna().all()
+    assert api.frame_to_flows(frame).table.equals(flows.table)
+
+
+def test_the_stamp_of_before_is_still_taken(tmp_path):
+    table = of(f"{HEADER},hours\n{LINE.replace('2026-01-01T00:00:00Z', STAMP)},[]\n", tmp_path).table
+    assert table.column("first_seen").cast(pa.int64()).to_pylist() == [UNKNOWN_TIME]
+
+
+def test_tables_of_others_without_times(tmp_path):
+    known, none = LINE, LINE.replace("2026-01-01T00:00:00Z", "")
+    table = of(f"{HEADER},last_seen\n{known},\n{none},\n", tmp_path).table
+    first, last = (table.column(name).cast(pa.int64()).to_pylist() for name in ("first_seen", "last_seen"))
+    assert first == last
+    assert first == [1767225600 * 10**9, UNKNOWN_TIME]
+    assert table.column("hours").to_pylist() == [[490896], []]
+
+
+def test_what_has_no_time_is_within_every_window(tmp_path):
+    """As in the log itself: a dump shows what is alive now."""
+    write_flows(flows_of(row("10.0.0.1", "10.0.0.2", 80, src_names=[], dst_names=[]) | UNTIMED), tmp_path / "flows.csv")
+    for bound in ("since", "until"):
+        assert read_flows([tmp_path / "flows.csv"], config=Config(**{bound: NOW})).table.num_rows == 1
 
 
 # --- writing ----------------------------------------------------------------------------------------------------------
