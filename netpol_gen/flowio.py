@@ -1,16 +1,20 @@
 """Writing flow tables: CSV, JSON lines and Parquet, with the columns of `flowtable`, and reading back what was read.
 
 Every format gives the table back exactly (`netpol_gen.readers.canonical`). Times are RFC 3339 with nine digits, lists
-are JSON text in CSV, a null is an empty field in CSV (an empty text is `""`) and an absent key in JSON.
+are JSON text in CSV, a null is an empty field in CSV (an empty text is `""`) and, but for times, an absent key in JSON.
 
 The ledger. A table's rows are records still pending; what the first reading set aside is in no row. Parquet keeps that
-ledger in its metadata, and reading the file again goes on with it, so that a converted log accounts for the same
-records as the log itself. CSV and JSON lines have no place for it: there the rows' `records` are all that was read.
+ledger, and the notes, in its metadata, and reading the file again goes on with it, so that a converted log accounts for
+the same records as the log itself. CSV and JSON lines have no place for it that other tools would not take for a row:
+there it lies beside the table (`beside`), with the table's digest, and counts for that table alone. A stream has
+neither: the rows' `records` are all that was read.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -24,6 +28,10 @@ if TYPE_CHECKING:
 
 FORMATS = ("parquet", "csv", "jsonl")
 LEDGER_KEY = b"netpol_gen.ledger"
+BESIDE = ".ledger.json"
+VERSION = 1
+MAX_LEDGER = 256 * 1024 * 1024
+"""Bytes of a ledger that lies beside its table: it has a line per input file, node and hour."""
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 _ENDINGS = {".parquet": "parquet", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl"}
 _BATCH = 8192
@@ -48,7 +56,7 @@ def write_flows(flows: Flows, target: str | os.PathLike[str] | BinaryIO, form: s
 
     Args:
         flows: the table and its ledger.
-        target: a path, or a binary stream. A file appears whole or not at all.
+        target: a path, or a binary stream. A file appears whole or not at all, and with it, for a text, its ledger.
         form: one of `FORMATS`; by default told from the path's ending.
 
     Raises:
@@ -63,17 +71,29 @@ def write_flows(flows: Flows, target: str | os.PathLike[str] | BinaryIO, form: s
         try:
             with scratch.open("wb") as stream:
                 _write(flows, stream, form)
-            scratch.replace(path)
+            _move(flows, scratch, path, form)
         except OSError as error:
-            scratch.unlink(missing_ok=True)
             raise InputError((error.strerror or str(error)).lower(), Place(str(path))) from error
-        except BaseException:
+        finally:
             scratch.unlink(missing_ok=True)
-            raise
+            beside(scratch).unlink(missing_ok=True)
         return
     if form is None:
         raise OptionError("a stream has no name to tell the format from; name one of " + ", ".join(FORMATS))
     _write(flows, target, form)
+
+
+def _move(flows: Flows, scratch: Path, path: Path, form: str) -> None:
+    """To its place, with its ledger, which goes first: beside a table that is not its own it counts for nothing."""
+    if form == "parquet":
+        scratch.replace(path)
+        return
+    with scratch.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    kept = _Beside("ledger", VERSION, digest, msgspec.Raw(dump_ledger(flows)))
+    beside(scratch).write_bytes(msgspec.json.format(msgspec.json.encode(kept), indent=2) + b"\n")
+    beside(scratch).replace(beside(path))
+    scratch.replace(path)
 
 
 def _write(flows: Flows, stream: BinaryIO, form: str) -> None:
@@ -156,6 +176,46 @@ class _Saved(msgspec.Struct, forbid_unknown_fields=True):
     files: dict[str, int]
     sources: dict[str, int]
     notes: list[str]
+
+
+class _Beside(msgspec.Struct):
+    """What lies beside a table: whose ledger it is, by the digest of the table's bytes, and the ledger (`_Saved`)."""
+
+    netpol_gen: str
+    version: int
+    sha256: str
+    ledger: msgspec.Raw
+
+
+def beside(table: str | os.PathLike[str]) -> Path:
+    """Where the ledger of a table lies that has no place for it."""
+    return Path(f"{os.fspath(table)}{BESIDE}")
+
+
+def read_beside(path: Path, table: bytes) -> bytes | None:
+    """The ledger at a place that `beside` gave, for `load_ledger`; `None` if it is that of other rows.
+
+    `table` are the bytes of the table, decompressed.
+
+    Raises:
+        ValueError: it is no such ledger.
+        OSError: it cannot be read.
+
+    """
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise ValueError("is no regular file")
+    if status.st_size > MAX_LEDGER:
+        raise ValueError(f"is larger than {MAX_LEDGER:,} bytes")
+    try:
+        kept = msgspec.json.decode(path.read_bytes(), type=_Beside)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise ValueError(f"cannot be read as a ledger: {error}") from None
+    if kept.netpol_gen != "ledger":
+        raise ValueError("cannot be read as a ledger: it says that it is something else")
+    if kept.version != VERSION:
+        raise ValueError(f"it is of version {kept.version}, and only version {VERSION} is known here")
+    return bytes(kept.ledger) if kept.sha256 == hashlib.sha256(table).hexdigest() else None
 
 
 def dump_ledger(flows: Flows) -> bytes:

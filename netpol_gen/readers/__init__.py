@@ -8,7 +8,7 @@ shares the input out over processes; `table` and `merge` put the outcome togethe
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import BinaryIO
 
@@ -17,8 +17,8 @@ from netpol_gen.errors import LONGEST_PATH, BadRecordsError, InputError, printab
 from netpol_gen.flowtable import BAD, Flows, Ledger
 from netpol_gen.handovers import Handovers
 from netpol_gen.memory import no_collection
-from netpol_gen.readers import sniff, vpc, vpc_table, work
-from netpol_gen.readers.files import expand
+from netpol_gen.readers import canonical, sniff, vpc, vpc_table, work
+from netpol_gen.readers.files import Input, expand
 from netpol_gen.readers.rows import Window
 
 __all__ = ["read_flows"]
@@ -56,8 +56,9 @@ def read_flows(
     config = config or Config()
     if source != sniff.AUTO:
         sniff.by_name(source)
-    inputs = expand(paths, stdin)
+    inputs = canonical.without_ledgers(expand(paths, stdin))
     found, left = sniff.sort_out(inputs, source, aws_format, strict=config.strict)
+    found += _empty_tables(inputs, {id(item) for item, _ in found}, left)
     window = Window(config.since, config.until)
     by_rows = [(item, kind) for item, kind in found if kind.table is None]
     jobs, count = work.plan(by_rows, processes)
@@ -91,6 +92,14 @@ def _left_out(left: Mapping[str, str], files: int) -> list[str]:
     if len(left) > _NOTED:
         notes.append(f"{len(left) - _NOTED} more files are no flow log, left out: {len(left)} of {files}")
     return notes
+
+
+def _empty_tables(
+    inputs: Sequence[Input], known: Collection[int], left: Mapping[str, str]
+) -> list[tuple[Input, sniff.Source]]:
+    """What is empty is nobody's, unless a ledger beside it says that it is a table without rows."""
+    rest = (item for item in inputs if id(item) not in known and item.name not in left)
+    return [(item, sniff.by_name(canonical.NAME)) for item in rest if canonical.has_ledger(item)]
 
 
 def _judge(ledger: Ledger, config: Config) -> None:

@@ -5,21 +5,22 @@ there; others may be missing. A column of another name, or a value that its colu
 that means something else must not be half understood.
 
 Each row stands for its `records`: that many were read, so that ledgers close. A Parquet file that has the ledger of its
-first reading goes on with that one (`flowio`).
+first reading goes on with that one, and so does a text that has it beside it (`flowio`).
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from netpol_gen.errors import InputError, Place, printable
-from netpol_gen.flowio import LEDGER_KEY, load_ledger
+from netpol_gen.errors import InputError, Place, printable, utf8
+from netpol_gen.flowio import BESIDE, LEDGER_KEY, beside, load_ledger, read_beside
 from netpol_gen.flowtable import TIMES, Flows, Ledger, Reason, schema
 from netpol_gen.model import UNKNOWN_TIME
 from netpol_gen.readers.canonical_check import REQUIRED, Columns, known, to_table
@@ -80,7 +81,7 @@ def read(items: Sequence[Input], options: Options) -> Flows:
     for item in items:
         found, saved = _file(item)
         table = to_table(found)
-        mine, read_from, said = _account(item, table, saved)
+        mine, read_from, said = saved.account(item, table)
         ledger.merge(mine)
         for source, count in read_from.items():
             sources[source] = sources.get(source, 0) + count
@@ -89,15 +90,63 @@ def read(items: Sequence[Input], options: Options) -> Flows:
     return Flows(ordered(pa.concat_tables(tables)), ledger, dict(sorted(sources.items())), tuple(notes))
 
 
-def _account(item: Input, table: pa.Table, saved: bytes | None) -> tuple[Ledger, dict[str, int], tuple[str, ...]]:
-    records = int(table.column("records").to_numpy().sum())
-    if saved is not None:
-        try:
-            return load_ledger(saved, records)
-        except ValueError as error:
-            raise InputError(str(error), Place(item.name)) from None
-    by_source = table.group_by("source").aggregate([("records", "sum")])
-    return Ledger(read=records, files={item.name: records}), dict(zip(*by_source.to_pydict().values(), strict=True)), ()
+@dataclass(frozen=True, slots=True)
+class _Saved:
+    """The ledger that a table goes on with, if there is one: as JSON, from which file, or why it is not used."""
+
+    ledger: bytes | None = None
+    name: str = ""
+    note: str = ""
+
+    def account(self, item: Input, table: pa.Table) -> tuple[Ledger, dict[str, int], tuple[str, ...]]:
+        """The ledger, sources and notes of the rows of a table."""
+        records = int(table.column("records").to_numpy().sum())
+        if self.ledger is not None:
+            try:
+                return load_ledger(self.ledger, records)
+            except ValueError as error:
+                raise InputError(str(error), Place(self.name)) from None
+        by_source = table.group_by("source").aggregate([("records", "sum")])
+        read = dict(zip(*by_source.to_pydict().values(), strict=True))
+        return Ledger(read=records, files={item.name: records}), read, (self.note,) if self.note else ()
+
+
+def _beside(item: Input, data: bytes) -> _Saved:
+    """What lies beside a table of text, also of one that was compressed afterwards."""
+    if item.source is not None or not item.path:
+        return _Saved()
+    tables = [item.path, os.path.splitext(item.path)[0]] if item.compression else [item.path]  # noqa: PTH122 - any bytes
+    there = next((path for table in tables if os.path.lexists(path := beside(table))), None)
+    if there is None:
+        return _Saved()
+    name = utf8(str(there))
+    try:
+        ledger = read_beside(there, data)
+    except ValueError as error:
+        raise InputError(f"{error}; without this file only the records of the rows are counted", Place(name)) from None
+    except OSError as error:
+        raise InputError((error.strerror or str(error)).lower(), Place(name)) from None
+    if ledger is None:
+        text = "was written for other rows, and is not used: only the records of the rows are counted"
+        return _Saved(note=f"{item.name}: {utf8(there.name)} beside it {text}")
+    return _Saved(ledger, name)
+
+
+def has_ledger(item: Input) -> bool:
+    """Whether a ledger lies beside an input."""
+    return item.source is None and bool(item.path) and os.path.lexists(beside(item.path))
+
+
+def without_ledgers(inputs: Sequence[Input]) -> list[Input]:
+    """The inputs but for the ledgers that lie beside tables among them, as in a directory."""
+    by_path = {item.path: item for item in inputs}
+
+    def is_ledger(item: Input) -> bool:
+        table, found, rest = item.path.rpartition(BESIDE)
+        named = [by_path[path] for end in ("", ".gz", ".zst") if (path := table + end) in by_path]
+        return bool(found) and not rest and any(not each.head or looks_like(each.head, each.again) for each in named)
+
+    return [item for item in inputs if not is_ledger(item)]
 
 
 def _within(table: pa.Table, window: Window, ledger: Ledger) -> pa.Table:
@@ -114,21 +163,20 @@ def _within(table: pa.Table, window: Window, ledger: Ledger) -> pa.Table:
     return table.filter(pa.array(wanted, pa.bool_()))
 
 
-def _file(item: Input) -> tuple[Columns, bytes | None]:
-    """The columns of a file, and the ledger it carries."""
+def _file(item: Input) -> tuple[Columns, _Saved]:
+    """The columns of a file, and the ledger that it goes on with."""
     stream = Stream(item)
-    data = b"".join(stream.pieces())
+    whole = b"".join(stream.pieces())
     if damage := stream.damage or item.damage:
         raise InputError(damage, Place(item.name))
-    data = data.removeprefix(b"\xef\xbb\xbf")
+    data = whole.removeprefix(b"\xef\xbb\xbf")
     if data.startswith(PARQUET):
         return _parquet(item.name, data)
-    if data.lstrip()[:1] in {b"{", b""}:
-        return _jsonl(item.name, data), None
-    return _csv(item.name, data), None
+    read = _jsonl if data.lstrip()[:1] in {b"{", b""} else _csv
+    return read(item.name, data), _beside(item, whole)
 
 
-def _parquet(name: str, data: bytes) -> tuple[Columns, bytes | None]:
+def _parquet(name: str, data: bytes) -> tuple[Columns, _Saved]:
     import pyarrow as pa  # noqa: PLC0415
     import pyarrow.parquet as pq  # noqa: PLC0415
 
@@ -139,7 +187,7 @@ def _parquet(name: str, data: bytes) -> tuple[Columns, bytes | None]:
     known(table.column_names, Place(name))
     columns = dict(zip(table.column_names, table.columns, strict=True))
     saved = (table.schema.metadata or {}).get(LEDGER_KEY)
-    return Columns(name, table.num_rows, columns, lambda row: Place(name, row + 1)), saved
+    return Columns(name, table.num_rows, columns, lambda row: Place(name, row + 1)), _Saved(saved, name)
 
 
 def _csv(name: str, data: bytes) -> Columns:

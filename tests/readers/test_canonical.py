@@ -134,10 +134,13 @@ def test_parquet_goes_on_with_the_ledger_of_the_log(tmp_path):
 
 
 @pytest.mark.parametrize("form", ["csv", "jsonl"])
-def test_text_forms_count_the_records_of_their_rows(form, tmp_path):
+def test_text_forms_alone_count_the_records_of_their_rows(form, tmp_path):
     flows = read_flows([LAB / "n1_E_extended.txt"])
-    write_flows(flows, tmp_path / f"flows.{form}")
+    with (tmp_path / f"flows.{form}").open("wb") as stream:
+        write_flows(flows, stream, form)
     again = read_flows([tmp_path / f"flows.{form}"])
+    assert [path.name for path in tmp_path.iterdir()] == [f"flows.{form}"]
+    assert again.notes == ()
     assert again.ledger.read == 65
     assert again.ledger.set_aside == {}
     assert again.sources == {"conntrack": 65}
