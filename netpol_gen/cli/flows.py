@@ -11,8 +11,8 @@ import typer
 
 from netpol_gen.cli import options as o
 from netpol_gen.cli.held import Where, read_held
-from netpol_gen.cli.output import put, say, say_notes
-from netpol_gen.errors import OptionError
+from netpol_gen.cli.output import put, say
+from netpol_gen.errors import OptionError, printable
 
 
 class TableFormat(StrEnum):
@@ -103,16 +103,27 @@ def flows(
     config: o.ConfigFile = None,
     quiet: o.Quiet = False,
 ) -> None:
-    """Convert any flow export into the canonical flow table (CSV, JSON lines or Parquet)."""
+    """Convert any flow export into the canonical flow table (CSV, JSON lines or Parquet).
+
+    The columns, and what becomes of the ledger: docs/flow-table.md.
+    """
     settings = o.make_config(config, since=since, until=until, strict=strict, max_bad=max_bad, max_loss=max_loss)
     from netpol_gen import api
-    from netpol_gen.flowio import write_flows
+    from netpol_gen.flowio import beside, write_flows
+    from netpol_gen.report.summary import flows_text
 
     table = api.load_flows(flows, source=source, config=settings, aws_format=aws_format)
-    write_flows(table, sys.stdout.buffer if out == "-" else out, _flow_format(output, out))
-    if not quiet:
-        say_notes(table.notes)
-        say(f"{table.table.num_rows:,} conversations from {table.ledger.read:,} records")
+    form = _flow_format(output, out)
+    write_flows(table, sys.stdout.buffer if out == "-" else out, form)
+    if quiet:
+        return
+    say(flows_text(table))
+    if form == "parquet":
+        say("the ledger and the notes are within the table")
+    elif out == "-":
+        say("the ledger and the notes are not in what was written: --out FILE keeps them, beside the table")
+    else:
+        say(f"the ledger and the notes are beside the table, in {printable(beside(out))}")
 
 
 def _flow_format(output: TableFormat | None, out: str) -> str:

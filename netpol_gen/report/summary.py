@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from netpol_gen.edges import Edges
 from netpol_gen.errors import printable, printable_place
-from netpol_gen.flowtable import Bucket, Ledger, Reason
+from netpol_gen.flowtable import Bucket, Flows, Ledger, Reason
 from netpol_gen.model import Diagnostic, Direction, Severity
 from netpol_gen.plan import Plan
 from netpol_gen.readers.cards import CARDS
@@ -103,8 +103,23 @@ def input_text(edges: Edges, *, verbose: bool = False, where: str = "coverage sh
     `where` says how to see what is only counted here.
     """
     text = ledger_text(edges.ledger, edges.sources)
-    text += "".join(f"about the input: {printable_place(note, 400)}\n" for note in edges.notes)
-    for source in sorted(edges.sources):
+    return text + _sources_text(edges.sources, edges.notes, verbose=verbose, where=where)
+
+
+def flows_text(flows: Flows) -> str:
+    """What was read into a flow table: how many records became rows, what was set aside, what its sources can show."""
+    ledger = flows.ledger
+    aside = sum(ledger.set_aside.values())
+    kept = f"{ledger.read - ledger.accounted:,} in {count(flows.table.num_rows, 'row')}"
+    text = f"records: {_read(ledger, flows.sources)} = {kept} + {aside:,} set aside\n"
+    return text + _aside_text(ledger) + _sources_text(flows.sources, flows.notes)
+
+
+def _sources_text(
+    sources: Iterable[str], notes: Iterable[str], *, verbose: bool = False, where: str = "coverage shows all"
+) -> str:
+    text = "".join(f"about the input: {printable_place(note, 400)}\n" for note in notes)
+    for source in sorted(sources):
         known = next((c for c in CARDS if c.source == source), None)
         if known is not None:
             text += f"{source} looks at {known.sampling}\n"
@@ -118,11 +133,22 @@ def input_text(edges: Edges, *, verbose: bool = False, where: str = "coverage sh
 
 def ledger_text(ledger: Ledger, sources: Iterable[str]) -> str:
     """Where every record went, and what was lost before it was a record."""
-    aside = {reason: number for bucket, reason, number in ledger.rows() if bucket == Bucket.SET_ASIDE}
+    aside = sum(ledger.set_aside.values())
     text = (
-        f"records: {ledger.read:,} read ({', '.join(sorted(sources)) or 'none'}) = {ledger.used:,} used + "
-        f"{ledger.duplicate:,} duplicate + {ledger.reply:,} reply + {sum(aside.values()):,} set aside\n"
+        f"records: {_read(ledger, sources)} = {ledger.used:,} used + {ledger.duplicate:,} duplicate + "
+        f"{ledger.reply:,} reply + {aside:,} set aside\n"
     )
+    return text + _aside_text(ledger)
+
+
+def _read(ledger: Ledger, sources: Iterable[str]) -> str:
+    return f"{ledger.read:,} read ({', '.join(printable(s, 60) for s in sorted(sources)) or 'none'})"
+
+
+def _aside_text(ledger: Ledger) -> str:
+    """What was set aside, by reason with a place, and what was lost."""
+    text = ""
+    aside = {reason: number for bucket, reason, number in ledger.rows() if bucket == Bucket.SET_ASIDE}
     for reason, number in sorted(aside.items(), key=lambda item: (-item[1], item[0])):
         places = next((p for r, p in ledger.places.items() if r == reason), [])
         shown = f"  ({printable_place(places[0], 100)})" if places else ""

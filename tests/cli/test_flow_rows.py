@@ -71,3 +71,45 @@ def test_all_edges_are_with_those_that_were_left_out(run):
     assert [line.split("  ")[-1].strip() for line in shown[1:]] == [Reason.AMBIGUOUS, Reason.UNKNOWN_PARTY, "accepted"]
     assert [TWICE in shown[1], NOBODY in shown[2]] == [True, True]
     assert len(run("edges flows.csv --pod-cidr 10.0.0.0/16").stdout.splitlines()) == 2
+
+
+FIELDS = "srcaddr dstaddr srcport dstport protocol packets bytes start end action log-status tcp-flags"
+LOG = f"""\
+version account-id interface-id {FIELDS}
+2 123456789010 eni-1 10.0.1.10 10.0.2.11 40001 8080 6 10 800 1760000000 1760000050 ACCEPT OK 2
+2 123456789010 eni-1 10.0.2.11 10.0.1.10 8080 40001 6 10 800 1760000000 1760000050 ACCEPT OK 18
+\x1b[1m**no** record
+"""
+
+
+@pytest.fixture
+def convert(tmp_path: Path):
+    (tmp_path / "aws.log").write_text(LOG, encoding="utf-8")
+
+    def command(text: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        arguments = [sys.executable, "-m", "netpol_gen.cli.main", *text.split()]
+        return subprocess.run(arguments, cwd=tmp_path, input=stdin, capture_output=True, text=True, check=True)
+
+    return command
+
+
+def test_flows_says_what_became_of_the_records(convert):
+    said = convert("flows aws.log --out t.csv").stderr
+    assert "records: 4 read (aws-vpc) = 2 in 1 row + 2 set aside\n" in said
+    assert "1  malformed record  (aws.log:4: 2 fields, 15 wanted)\n" in said
+    assert "about the input: aws-vpc: records without pkt-srcaddr" in said
+    assert "not idle, but never shown by aws-vpc: " in said
+    assert said.splitlines()[-1] == "the ledger and the notes are beside the table, in t.csv.ledger.json"
+    assert "\x1b" not in said
+    assert convert("flows aws.log --out t.csv -q").stderr == ""
+
+
+def test_what_a_pipe_loses_is_said_and_what_a_file_keeps_is_there(convert):
+    piped = convert("flows aws.log")
+    sentence = "the ledger and the notes are not in what was written: --out FILE keeps them, beside the table\n"
+    assert sentence in piped.stderr
+    assert "records: 2 read" in convert("flows - --out again.csv", piped.stdout).stderr
+    convert("flows aws.log --out t.jsonl")
+    again = convert("flows t.jsonl").stderr
+    assert again.replace(sentence, "") == piped.stderr.replace(sentence, "")
+    assert "within the table" in convert("flows aws.log --out t.parquet").stderr
