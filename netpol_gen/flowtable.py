@@ -7,34 +7,8 @@ Orientation. When a reader knows who opened the connection (`direction` is not n
 server, `src_port` is null, and records that were answers have been turned round and counted in `replies`. When it does
 not know, `direction` is null, both ports are kept and `src`/`dst` are as in the packet; `netpol_gen.direction` decides.
 
-Columns of a table (`SCHEMA`; the same names in CSV, JSONL, Parquet and pandas; lists are JSON text in CSV):
-
-| column | dtype | meaning |
-|---|---|---|
-| first_seen, last_seen | timestamp[ns, UTC] | of the records folded in |
-| hours | list<int32> | hours since the epoch with at least one record, ascending |
-| src_ip, dst_ip | string | canonical text (IPv4-mapped IPv6 as IPv4, no zone); null when the source hides it |
-| src_port, dst_port | int32 | null: unknown, no such thing (ICMP), or folded away (client port) |
-| protocol | string | `TCP`, `UDP`, `SCTP`, `ICMP`, `ICMPv6`, else the IANA number as text |
-| observed_verdict | string | `forwarded`, `dropped` (by policy), `audit`, `unknown` |
-| drop_reason | string | the source's own word, null unless dropped |
-| direction | string | `model.DirectionEvidence` that decided the client; null: undecided |
-| signals | int32 | `model.Signal` bits |
-| flows | int64 | distinct connections: exact up to 64, then estimated from the 64 smallest hashes |
-| records, replies | int64 | records folded in; how many of them were answers |
-| bytes, packets | int64 | null when the source has none |
-| src_namespace, src_pod, src_labels, src_workload | string | what the source itself says; labels as a JSON object with
-sorted keys (all labels of the source, prefix stripped, volatile ones included); workload as `Kind/name` |
-| src_entities | string | reserved identities of the source, sorted, comma-joined (`host,kube-apiserver`, `world`) |
-| src_identity | int64 | Cilium security identity |
-| src_names | list<string> | DNS names that the source had for the address |
-| src_uid | string | pod UID where the source has it |
-| dst_… | | the same for the other end |
-| dst_service | string | `namespace/name` of the Service dialled, where the source says so |
-| backend_ip, backend_port | string, int32 | the server after destination NAT, where visible; `dst_*` is as dialled |
-| nodes | list<string> | nodes that reported it, ascending |
-| source | string | reader: `hubble`, `aws-vpc`, `gcp-vpc`, `azure-vnet`, `conntrack`, `calico`, `flows` |
-| sample | string | `file:line` of the first record in file order |
+`COLUMNS` says what each column holds; the same names are in CSV, JSONL, Parquet and pandas. The table in
+docs/flow-table.md is made of it.
 """
 
 from __future__ import annotations
@@ -42,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from netpol_gen.errors import InvariantError
 from netpol_gen.model import UNKNOWN_TIME
@@ -52,44 +26,117 @@ if TYPE_CHECKING:
 
     from netpol_gen.codes import Columns
 
-_END_COLUMNS = ("namespace", "pod", "labels", "workload", "entities", "identity", "names", "uid")
+
+class Column(NamedTuple):
+    """A column of a flow table. Texts are Markdown: `null` is what a null means, `absent` what the column's absence.
+
+    Where `null` is empty no value may be null. Where `absent` is empty the column must be there.
+    """
+
+    name: str
+    kind: str
+    meaning: str
+    null: str = ""
+    absent: str = "null"
+
+
+_TIME, _TEXTS = "timestamp[ns, tz=UTC]", "list<string>"
+
+
+def _end(end: str) -> tuple[Column, ...]:
+    """What the source itself says of an end, besides its address."""
+    said = "not said"
+    return (
+        Column(f"{end}_namespace", "string", "namespace that the source names", said),
+        Column(f"{end}_pod", "string", "pod that the source names", said),
+        Column(
+            f"{end}_labels",
+            "string",
+            "labels that the source has, all of them, as a JSON object of texts with sorted keys",
+            said,
+        ),
+        Column(f"{end}_workload", "string", "owner that the source names, as `Kind/name`", said),
+        Column(
+            f"{end}_entities",
+            "string",
+            "reserved identities of the source, sorted, with commas between (`host,kube-apiserver`, `world`)",
+            "none",
+        ),
+        Column(f"{end}_identity", "int64", "Cilium security identity", said),
+        Column(f"{end}_names", _TEXTS, "DNS names that the source had for the address", absent="`[]`"),
+        Column(f"{end}_uid", "string", "UID of the pod", said),
+    )
+
+
+COLUMNS: tuple[Column, ...] = (
+    Column("first_seen", _TIME, "time of the first record folded in", "the source tells no time", absent=""),
+    Column("last_seen", _TIME, "time of the last one", "as `first_seen`", absent="as `first_seen`"),
+    Column(
+        "hours",
+        "list<int32>",
+        "hours since the epoch with at least one record, ascending",
+        absent="the hour of `first_seen`",
+    ),
+    Column("src_ip", "string", "address of the client; IPv4-mapped IPv6 as IPv4, no zone", "hidden by the source"),
+    Column("dst_ip", "string", "address of the server, as dialled", "hidden by the source"),
+    Column(
+        "src_port", "int32", "port of the client, where `direction` is null", "folded away, unknown, or none (ICMP)"
+    ),
+    Column("dst_port", "int32", "port of the server, as dialled", "unknown, or none (ICMP)"),
+    Column("protocol", "string", "`TCP`, `UDP`, `SCTP`, `ICMP`, `ICMPv6`, else the IANA number", absent=""),
+    Column(
+        "observed_verdict",
+        "string",
+        "`forwarded`, `dropped` (by policy; from AWS, GCP and Azure by the network's own firewall), `audit`, `unknown`",
+        absent="",
+    ),
+    Column("drop_reason", "string", "the source's own word for a drop", "not dropped, or not said"),
+    Column(
+        "direction", "string", "what tells that the source is the client (below)", "not told: `src` and `dst` as sent"
+    ),
+    Column("signals", "int32", "sum of what was seen of the conversation (below)", absent="0"),
+    Column(
+        "flows",
+        "int64",
+        "distinct connections: exact up to 64, then estimated from the 64 smallest hashes",
+        absent="1",
+    ),
+    Column("records", "int64", "records of the log folded in", absent="1"),
+    Column("replies", "int64", "how many of them were answers", absent="0"),
+    Column("bytes", "int64", "bytes of all records, both ways", "not counted by the source"),
+    Column("packets", "int64", "packets of all records, both ways", "not counted by the source"),
+    *_end("src"),
+    *_end("dst"),
+    Column("dst_service", "string", "Service dialled, as `namespace/name`, where the source says so", "not said"),
+    Column("backend_ip", "string", "address of the server after destination NAT", "not visible"),
+    Column("backend_port", "int32", "port of the server after destination NAT", "not visible"),
+    Column("nodes", _TEXTS, "nodes that reported it, ascending", absent="`[]`"),
+    Column(
+        "source",
+        "string",
+        "what wrote the log: `hubble`, `aws-vpc`, `gcp-vpc`, `azure-vnet`, `conntrack`, `calico`; else `flows`",
+        absent="`flows`",
+    ),
+    Column(
+        "sample", "string", "`file:line` of the first record in file order", "not known", absent="place in the table"
+    ),
+)
+"""The columns of a flow table, in order."""
 
 
 def schema() -> pa.Schema:
-    """The Arrow schema of a flow table."""
+    """The Arrow schema of a flow table. There `UNKNOWN_TIME` stands for a time that the source does not tell."""
     import pyarrow as pa  # noqa: PLC0415 - half a second that `--help` must not pay
 
-    when = pa.timestamp("ns", tz="UTC")
-    kinds = {"identity": pa.int64(), "names": pa.list_(pa.string())}
-    ends = [(f"{end}_{c}", kinds.get(c, pa.string())) for end in ("src", "dst") for c in _END_COLUMNS]
-    return pa.schema(
-        [
-            ("first_seen", when),
-            ("last_seen", when),
-            ("hours", pa.list_(pa.int32())),
-            ("src_ip", pa.string()),
-            ("dst_ip", pa.string()),
-            ("src_port", pa.int32()),
-            ("dst_port", pa.int32()),
-            ("protocol", pa.string()),
-            ("observed_verdict", pa.string()),
-            ("drop_reason", pa.string()),
-            ("direction", pa.string()),
-            ("signals", pa.int32()),
-            ("flows", pa.int64()),
-            ("records", pa.int64()),
-            ("replies", pa.int64()),
-            ("bytes", pa.int64()),
-            ("packets", pa.int64()),
-            *ends,
-            ("dst_service", pa.string()),
-            ("backend_ip", pa.string()),
-            ("backend_port", pa.int32()),
-            ("nodes", pa.list_(pa.string())),
-            ("source", pa.string()),
-            ("sample", pa.string()),
-        ]
-    )
+    kinds = {
+        _TIME: pa.timestamp("ns", tz="UTC"),
+        _TEXTS: pa.list_(pa.string()),
+        "list<int32>": pa.list_(pa.int32()),
+        "string": pa.string(),
+        "int32": pa.int32(),
+        "int64": pa.int64(),
+    }
+    return pa.schema([(column.name, kinds[column.kind]) for column in COLUMNS])
 
 
 TIMES = ("first_seen", "last_seen")

@@ -39,7 +39,7 @@ class ObservedVerdict(StrEnum):
 
     FORWARDED = "forwarded"
     DROPPED = "dropped"
-    """Denied by policy; a drop for another reason is set aside and never reaches an edge."""
+    """Denied, by policy or by the network's own firewall (`flowtable.FIREWALLS`); no other drop reaches an edge."""
     AUDIT = "audit"
     """Forwarded only because policy audit mode is on: would be denied if enforced."""
     UNKNOWN = "unknown"

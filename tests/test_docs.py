@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import json
 import os
 import re
 import subprocess
 import sys
+from enum import Enum
 from pathlib import Path
 
 import pytest
@@ -15,6 +18,9 @@ from typer.testing import CliRunner
 
 import netpol_gen
 from netpol_gen.cli.main import app
+from netpol_gen.flowtable import COLUMNS, TIMES, schema
+from netpol_gen.model import DirectionEvidence, Signal
+from netpol_gen.readers.canonical_check import NEVER_NULL, REQUIRED
 from tests.apidoc import ORDER, api_markdown
 
 HEAD = """# Command line
@@ -89,6 +95,58 @@ def test_readme_quotes_the_demo(repository: Path, update_goldens: bool, tmp_path
         path.write_text(new, encoding="utf-8")
         text = new
     assert text == new
+
+
+def described(kind: type[Enum]) -> dict[str, str]:
+    """The members of an enumeration, and the sentences below them in its source."""
+    body = ast.parse(inspect.getsource(kind)).body[0].body  # type: ignore[attr-defined]
+    out: dict[str, str] = {}
+    for node, after in zip(body, [*body[1:], None], strict=True):
+        if isinstance(node, ast.Assign):
+            said = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
+            out[node.targets[0].id] = after.value.value if said else ""
+    return out
+
+
+def column_table() -> str:
+    lines = ["| column | type | meaning | null | if the column is not there |", "|---|---|---|---|---|"]
+    lines += [
+        f"| `{c.name}` | `{c.kind}` | {c.meaning} | {c.null or 'never'} | {c.absent or 'error'} |" for c in COLUMNS
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def direction_list() -> str:
+    told = described(DirectionEvidence)
+    values = [d for d in DirectionEvidence if d is not DirectionEvidence.NONE]
+    return "".join(f"- `{d}`{'' if d.strong else ', weak'}{told[d.name] and f': {told[d.name]}'}\n" for d in values)
+
+
+def signal_table() -> str:
+    rows = [f"| {int(Signal[name])} | {name} | {text} |" for name, text in described(Signal).items()]
+    return "\n".join(["| bit | name | seen |", "|---|---|---|", *rows]) + "\n"
+
+
+def test_flow_table_reference(repository: Path, update_goldens: bool):
+    path = repository / "docs" / "flow-table.md"
+    text = new = path.read_text(encoding="utf-8")
+    for name, made in {"columns": column_table(), "direction": direction_list(), "signals": signal_table()}.items():
+        begin, end = f"<!-- {name}:begin -->\n", f"<!-- {name}:end -->"
+        assert new.count(begin) == new.count(end) == 1
+        before, rest = new.split(begin)
+        new = before + begin + made + end + rest.split(end)[1]
+    if update_goldens:
+        path.write_text(new, encoding="utf-8")
+        text = new
+    assert text == new
+
+
+def test_columns_are_those_that_readers_check():
+    assert [column.name for column in COLUMNS] == schema().names
+    assert {c.name for c in COLUMNS if not c.absent} == set(REQUIRED)
+    # A time that is null is filled before anything is checked.
+    assert {c.name for c in COLUMNS if not c.null} | set(TIMES) == set(NEVER_NULL)
+    assert all(str(schema().field(c.name).type).replace("item: ", "") == c.kind for c in COLUMNS)
 
 
 WIDE = """\

@@ -28,7 +28,7 @@ _VERDICTS = frozenset(str(v) for v in ObservedVerdict)
 _ALL_SIGNALS = sum(int(s) for s in Signal)
 _INTEGER = re.compile(r"-?[0-9]{1,19}")
 _COUNTS = ("flows", "records", "replies", "bytes", "packets")
-_NEVER_NULL = (
+NEVER_NULL = (
     *("first_seen", "last_seen", "hours", "protocol", "observed_verdict", "signals", "flows", "records", "replies"),
     *("src_names", "dst_names", "nodes", "source"),
 )
@@ -219,7 +219,7 @@ def _check(table: pa.Table, where: Where) -> None:
         column = table.column(name)
         refuse(pc.and_(column.is_valid(), pc.invert(pc.is_in(column, pa.array(sorted(allowed))))), name, problem)
 
-    for name in _NEVER_NULL:
+    for name in NEVER_NULL:
         refuse(table.column(name).is_null(), name, "is missing")
     among("protocol", _PROTOCOLS | {str(number) for number in range(256)}, "is no protocol")
     among("observed_verdict", _VERDICTS, "is no observed verdict")
