@@ -49,9 +49,10 @@ _UNTIMED = (
     "timestamp` tell when."
 )
 _LATE = (
-    "conntrack: of some connections only the end was recorded (DESTROY), minutes after the last packet, or up to five "
-    "days if they were idle; where an address may have changed hands since, they are ambiguous. With `sysctl "
-    "net.netfilter.nf_conntrack_timestamp=1`, `conntrack -E -o timestamp,ktimestamp` tells when they began."
+    "conntrack: of some connections only the end was recorded (DESTROY, or that one side gave up), minutes after the "
+    "last packet, or up to five days if they were idle; where an address may have changed hands since, they are "
+    "ambiguous. With `sysctl net.netfilter.nf_conntrack_timestamp=1`, `conntrack -E -o timestamp,ktimestamp` tells "
+    "when they began."
 )
 _LARGE = 8 * BLOCK
 """Bytes of a file from which on threads are worth their start."""

@@ -24,7 +24,7 @@ from netpol_gen.readers.conntrack_meaning import (
     lateness,
     meaning,
 )
-from netpol_gen.readers.conntrack_times import DESTROY, LAST_SECOND, NS, QUARTER, UNKNOWN_TIME, WIDEST_ZONE
+from netpol_gen.readers.conntrack_times import DESTROY, LAST_SECOND, NS, QUARTER, UNKNOWN_TIME, UPDATE, WIDEST_ZONE
 
 LONGEST = 16 * 1024
 """Bytes of an entry; conntrack writes some three hundred."""
@@ -41,7 +41,7 @@ _PROTOCOLS = {
     "igmp": "2",
     "ipv6-icmp": "58",
 }
-_EVENTS = {"[NEW]": 1, "[UPDATE]": 2, "[DESTROY]": DESTROY}
+_EVENTS = {"[NEW]": 1, "[UPDATE]": UPDATE, "[DESTROY]": DESTROY}
 _ASSURED = frozenset({"[ASSURED]", "[OFFLOAD]", "[HW_OFFLOAD]"})
 _STATE = re.compile(r"[A-Z][A-Z0-9_]{2,19}")
 _STAMP = re.compile(r"\[(\d{9,10})\.(\d{1,6}) *\]")
@@ -213,7 +213,7 @@ def _clock(month: str, day: str, hour: str, minute: str, second: str, year: str)
 
 # --- `-o save` --------------------------------------------------------------------------------------------------------
 
-_SAVED_EVENTS = {"-A": 1, "-I": 1, "-U": 2, "-D": DESTROY}
+_SAVED_EVENTS = {"-A": 1, "-I": 1, "-U": UPDATE, "-D": DESTROY}
 _OPTIONS = {
     "-s": ("original", "src"),
     "-d": ("original", "dst"),
@@ -282,8 +282,8 @@ def finish(fields: Fields, addresses: Addresses) -> Outcome:
     if times is None:
         return Aside(Reason.BAD_FIELD, "a time that is out of range")
     first, last, started = times
-    if fields.event == DESTROY and not started:
-        code |= int(lateness(protocol, state))
+    if fields.event in (UPDATE, DESTROY) and not started:
+        code |= int(lateness(protocol, state, ended=fields.event == DESTROY))
     ports_and_ends = (client, dialled, client_port, dialled_port, server, server_port, seen_as, seen_port)
     return (int(protocol), *ports_and_ends, code, first, last, octets, packets)
 

@@ -139,9 +139,15 @@ _MAY_IDLE = frozenset({"", "NONE", "ESTABLISHED", "CLOSE_WAIT", "HEARTBEAT_ACKED
 end of an entry without its state, which may have been any."""
 
 
-def lateness(protocol: L4, state: str) -> Signal:
-    """The signal that goes with the end of an entry whose beginning nobody told."""
-    return Signal.FORGOTTEN if protocol is not L4.UDP and state in _MAY_IDLE else Signal.EXPIRED
+_ONE_SIDED = frozenset({"FIN_WAIT", "CLOSE", "CLOSED", "SHUTDOWN_SENT", "SHUTDOWN_RECD", "SHUTDOWN_RECV"})
+"""States that one end brings about alone: it may have slept while the other's address got a new holder, who refuses."""
+
+
+def lateness(protocol: L4, state: str, *, ended: bool = True) -> Signal:
+    """The signal that goes with an entry whose beginning nobody told: with its end, or with a change of its state."""
+    if ended:
+        return Signal.FORGOTTEN if protocol is not L4.UDP and state in _MAY_IDLE else Signal.EXPIRED
+    return Signal.FORGOTTEN if protocol is not L4.UDP and state in _ONE_SIDED else Signal(0)
 
 
 LATE = int(Signal.EXPIRED | Signal.FORGOTTEN)

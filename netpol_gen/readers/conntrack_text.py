@@ -25,7 +25,7 @@ from netpol_gen.readers.conntrack_meaning import (
     lateness,
     table,
 )
-from netpol_gen.readers.conntrack_times import DESTROY, LAST_SECOND, NS, UNKNOWN_TIME
+from netpol_gen.readers.conntrack_times import DESTROY, LAST_SECOND, NS, UNKNOWN_TIME, UPDATE
 from netpol_gen.readers.conntrack_words import (
     PAD,
     Field,
@@ -111,7 +111,9 @@ def _state_table() -> tuple[Word, Int]:
 
 _STATE_KEYS, _STATE_CODES = _state_table()
 _MEANINGS = np.array(table(), dtype=np.int64)
-_LATENESS = np.array([[int(lateness(protocol, state)) for state in STATES] for protocol in L4])
+_LATENESS = np.array(
+    [[[int(lateness(name, state, ended=ended)) for state in STATES] for name in L4] for ended in (False, True)]
+)
 
 
 def decode(block: bytes, line: int, addresses: Addresses) -> Decoded:
@@ -140,12 +142,13 @@ def _decode(text: Text, line: int, addresses: Addresses) -> Decoded:
     tail = first[rows] + np.where(entries.octets < 0, 8, 12)
     found = conntrack_times.find(text, equals, tail, first[rows] + count[rows])
     event = heads.event[done]
-    late = event == DESTROY
+    late = event >= UPDATE
     if found is not None:
         entries.first, entries.last, started = conntrack_times.settle((entries.first, entries.last), event, found)
         late &= ~started
     if late.any():
-        entries.meaning |= np.where(late, _LATENESS[entries.protocol, heads.state[done]], 0)
+        ended = (event == DESTROY).astype(np.int64)
+        entries.meaning |= np.where(late, _LATENESS[ended, entries.protocol, heads.state[done]], 0)
     fast = np.zeros(len(starts), dtype=bool)
     fast[icmp] = True
     fast[rows] = True
@@ -167,7 +170,7 @@ class _Heads:
     protocol: Int
     state: Int
     event: Int
-    """1 for NEW, 2 for UPDATE, `DESTROY`, 0 for none."""
+    """1 for NEW, `UPDATE`, `DESTROY`, 0 for none."""
     time: Int
 
     def take(self, which: Int) -> _Heads:

@@ -15,8 +15,8 @@ LAST_SECOND = 3_755_289_600
 QUARTER = 900 * NS
 """Time zones differ by multiples of this."""
 WIDEST_ZONE = 14 * 3600 * NS
-DESTROY = 3
-"""Code of the event that ends an entry; NEW is 1, UPDATE 2, no event 0."""
+UPDATE, DESTROY = 2, 3
+"""Codes of the events that change and that end an entry; NEW is 1, no event 0."""
 _MAX_TAIL = 16
 """Fields looked at behind the tuples; conntrack writes at most ten."""
 _MONTHS = {word(name): i for i, name in enumerate(b"Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(), 1)}

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from netpol_gen.edges import Edges, find_edges
 from netpol_gen.flowtable import Flows, Reason
 from netpol_gen.handovers import Handovers
-from netpol_gen.inventory import Inventory
+from netpol_gen.inventory import Inventory, Timeline
 from netpol_gen.model import Signal
 from netpol_gen.readers import conntrack, read_flows
 from netpol_gen.readers.conntrack_meaning import L4, STATES, lateness
@@ -405,3 +405,23 @@ def test_files_are_read_as_one(tmp_path):
     (tmp_path / "a").write_text(event("DESTROY", 9000) + "\n", encoding="utf-8")
     (tmp_path / "b").write_text(event("NEW", 10) + "\n", encoding="utf-8")
     assert read_flows([tmp_path]).table.num_rows == 1
+
+
+def test_who_got_the_address_of_a_caller_did_not_call_when_it_refuses_what_was_sent_to_that():
+    """A server that sends to a client long gone meets its successor, which answers with a reset."""
+    old = pod("old-1", "old", CLIENT, ended=(T0 + 600) * NS)
+    new = pod("new-1", "new", CLIENT, started=(T0 + 700) * NS)
+    inventory = inventory_of(old, new, pod("api-1", "api", API, 8080))
+    handed = Timeline.of(inventory).handovers(5 * NS)
+    began = [event("NEW", 300), event("UPDATE", 300, "ESTABLISHED")]
+    for state in ("CLOSE", "FIN_WAIT"):
+        ends = event("UPDATE", 1000, state)
+        for given_ in (None, handed):
+            edges = find_edges(read(*began, ends, handovers=given_), inventory)
+            assert (clients(edges), edges.ledger.set_aside) == ({"old"}, {})
+            alone = find_edges(read(ends, handovers=given_), inventory)
+            assert (clients(alone), alone.ledger.set_aside) == (set(), {Reason.AMBIGUOUS: 1})
+    # To get this far both sides must have taken part.
+    for state in ("SYN_RECV", "ESTABLISHED", "LAST_ACK", "TIME_WAIT"):
+        edges = find_edges(read(event("UPDATE", 1000, state), handovers=handed), inventory)
+        assert clients(edges) == {"new"} or state == "SYN_RECV"
