@@ -1,8 +1,9 @@
 """Who opened the connection, where the source could not say.
 
 Rows whose reader knew keep what it knew. For the rest, in this order: another row of the same two parties that is
-decided; exactly one end that is known to listen on its port; many clients on one port; the order of the ports. What
-decided is recorded, weak answers are marked, and where nothing decides the row is set aside, not guessed.
+decided; exactly one end that is known to listen on its port; a decided row of the same two addresses when nobody could
+tell who held them, as just after a hand-over; many clients on one port; the order of the ports. What decided is
+recorded, weak answers are marked, and where nothing decides the row is set aside, not guessed.
 
 `traffic_direction`-like fields never take part: they tell on which side of which pod a packet was seen, not who called.
 """
@@ -37,10 +38,15 @@ class Oriented:
 
 
 class Rows(Protocol):
-    """What is to be known of rows (int64): codes of both parties and of the protocol, and ports, -1 for none."""
+    """What is to be known of rows (int64): codes of parties, of ends and of the protocol, and ports, -1 for none.
+
+    A party is negative where nobody can tell who it is; an end (its address) is there all the same.
+    """
 
     src: np.ndarray
     dst: np.ndarray
+    src_end: np.ndarray
+    dst_end: np.ndarray
     protocol: np.ndarray
     src_port: np.ndarray
     dst_port: np.ndarray
@@ -84,6 +90,8 @@ def orient(rows: Rows, said: np.ndarray, listening: np.ndarray) -> Oriented:
         found[some] = within(_pair_keys(client[some], server[some], protocol[some], port[some]), known)
     settle(calls, called, DirectionEvidence.PAIR)
     settle(listens_dst, listens_src, DirectionEvidence.LISTENING)
+    calls, called = _between_ends(rows, at, said)
+    settle(calls, called, DirectionEvidence.LISTENING)
     if (open_ := rank == UNDECIDED).any():
         votes_dst, votes_src = _votes(open_, at_dst, at_src)
         settle(
@@ -101,6 +109,20 @@ def _shown(rows: Rows, at: np.ndarray, listening: np.ndarray) -> tuple[np.ndarra
     src, dst, protocol, port = rows.src[at], rows.dst[at], rows.protocol[at], rows.dst_port[at]
     known = distinct(_pair_keys(src, dst, protocol, port))
     return known, distinct(np.concatenate([listening, port_key(dst, protocol, port)]))
+
+
+def _between_ends(rows: Rows, at: np.ndarray, said: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of rows `at`: whether another was decided that has their client and server, or the reverse, be it nobody's."""
+    nobodys = np.flatnonzero((said != UNDECIDED) & ((rows.src < 0) | (rows.dst < 0)))
+    if not len(nobodys):
+        return np.zeros(len(at), dtype=bool), np.zeros(len(at), dtype=bool)
+    src, dst, protocol = rows.src_end, rows.dst_end, rows.protocol
+    known = distinct(_pair_keys(src[nobodys], dst[nobodys], protocol[nobodys], rows.dst_port[nobodys]))
+    src, dst, protocol = src[at], dst[at], protocol[at]
+    return (
+        within(_pair_keys(src, dst, protocol, rows.dst_port[at]), known),
+        within(_pair_keys(dst, src, protocol, rows.src_port[at]), known),
+    )
 
 
 def port_key(party: np.ndarray, protocol: np.ndarray, port: np.ndarray) -> np.ndarray:

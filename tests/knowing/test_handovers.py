@@ -10,7 +10,8 @@ from netpol_gen.config import Config
 from netpol_gen.edges import Edges, find_edges
 from netpol_gen.flowtable import Reason
 from netpol_gen.inventory import Inventory
-from tests.flowrows import HOUR, NOW, flows_of, inventory_of, pod, row, service
+from netpol_gen.model import Signal
+from tests.flowrows import COMPLETE, HOUR, NOW, flows_of, inventory_of, pod, row, service
 
 SHARED, API = "10.0.1.10", "10.0.1.11"
 SECOND = HOUR // 3600
@@ -87,3 +88,35 @@ def test_an_address_that_calls_itself_is_a_pod_that_calls_itself():
     assert accepted(edges(both, row(SHARED, "10.0.1.20", 9000, **SPAN))) == [
         "shop/report[Deployment] -> shop/report[Deployment] TCP 9000"
     ]
+
+
+TAKEN = (("old-1", "old", None, -2), ("new-1", "new", 0, None))
+OPENED: dict[str, Any] = {"first_seen": NOW, "last_seen": NOW + 30 * SECOND}
+GOES_ON: dict[str, Any] = {
+    "first_seen": NOW + 60 * SECOND,
+    "last_seen": NOW + 90 * SECOND,
+    "direction": None,
+    "signals": int(COMPLETE & ~(Signal.SYN | Signal.SYN_ACK)),
+}
+
+
+@pytest.mark.parametrize(
+    ("port", "client", "wanted"),
+    [(50051, 2000, []), (9999, 8888, ["shop/api[Deployment] -> shop/new[Deployment] TCP 9999"])],
+    ids=["the higher one is the server's", "both are low"],
+)
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_call_to_a_pod_that_just_came_is_not_turned_round_later(port, client, wanted, turned):
+    # What opened it is within the guard, and nobody's; what follows has no SYN.
+    ends = (SHARED, API, client, port) if turned else (API, SHARED, port, client)
+    later = row(*ends[:3], src_port=ends[3], **GOES_ON)
+    found = edges(cluster(*TAKEN), row(API, SHARED, port, **OPENED), later)
+    assert accepted(found) == wanted
+    assert found.ledger.set_aside == {Reason.AMBIGUOUS: 1, **({} if wanted else {Reason.UNDECIDED: 1})}
+    assert all(not evidence.strong for evidence in found.accepted.values())
+
+
+def test_a_call_from_a_pod_that_just_came_tells_who_listens():
+    later = row(SHARED, API, 9999, src_port=8888, **GOES_ON)
+    found = edges(cluster(*TAKEN), row(SHARED, API, 9999, **OPENED), later)
+    assert accepted(found) == ["shop/new[Deployment] -> shop/api[Deployment] TCP 9999"]
