@@ -19,7 +19,7 @@ from netpol_gen.model import DirectionEvidence, Signal
 from netpol_gen.readers import vpc, vpc_json, vpc_lines, vpc_periods, vpc_table
 from netpol_gen.readers.files import Input
 from netpol_gen.readers.rows import Window
-from netpol_gen.readers.vpc import ARRIVED, CODE, COUNTED, DATA, HALF, NS, ODD, SEEN, SENT
+from netpol_gen.readers.vpc import ARRIVED, CODE, COUNTED, DATA, HALF, NS, ODD, SEEN, SENT, SYN
 
 NAME = "azure-vnet"
 SOURCE = vpc_table.Source(NAME, str(DirectionEvidence.INITIATOR), "DENY")
@@ -32,6 +32,7 @@ MEANING = vpc.Meaning(
         f"(CASE WHEN (v & {DATA}) <> 0 THEN {int(Signal.SERVER_DATA | Signal.CLIENT_DATA)} ELSE 0 END + "
         f"CASE WHEN (c & {COUNTED}) <> 0 THEN {int(Signal.TRACE)} ELSE 0 END)"
     ),
+    begins=f"(ab & {SYN}) <> 0 OR (ab & {COUNTED}) = 0",
 )
 _TUPLES = ("properties.flows[*].flows[*].flowTuples[*]", "flowRecords.flows[*].flowGroups[*].flowTuples[*]")
 _CATEGORIES = frozenset({"NetworkSecurityGroupFlowEvent", "FlowLogFlowEvent"})
@@ -101,7 +102,7 @@ def _records(tuples: str, window: Window) -> str:
     counted = " AND ".join(f"n{i} BETWEEN 0 AND {vpc.MAX_COUNT}" for i in range(10, 14))
     side = f"CASE f[7] WHEN 'O' THEN {SENT} WHEN 'I' THEN {ARRIVED} ELSE 0 END"
     bits = (
-        f"({SEEN} | {side} | CASE WHEN state IN ('C', 'E') THEN {COUNTED} ELSE 0 END "
+        f"({SEEN} | {side} | CASE state WHEN 'B' THEN {SYN} WHEN 'C' THEN {COUNTED} WHEN 'E' THEN {COUNTED} ELSE 0 END "
         f"| CASE WHEN size = 13 AND n12 > 0 THEN {DATA << HALF} ELSE 0 END)"
     )
     return f"""

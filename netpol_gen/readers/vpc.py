@@ -104,6 +104,8 @@ class Meaning:
     client_a: str
     client_b: str
     signals: str
+    begins: str = "client_a OR client_b"
+    """Whether records show how the connection began: one that goes on after an address changed hands is another's."""
     who: bool = False
     """Whether the source says more of an end than its address."""
 
@@ -132,7 +134,9 @@ def fold_sql(records: str, meaning: Meaning, *, places: bool = True, apart: bool
         ends = "CASE WHEN turn THEN who_b ELSE who_a END AS who_src,"
         ends += "CASE WHEN turn THEN who_a ELSE who_b END AS who_dst,"
     own = period = ""
+    way = "way"
     if apart:
+        way = "older"
         own = "CASE WHEN kind <> 0 THEN 0 WHEN turned THEN dst_period ELSE src_period END AS period_a,"
         own += "CASE WHEN kind <> 0 THEN 0 WHEN turned THEN src_period ELSE dst_period END AS period_b,"
         period = "CASE WHEN turn THEN period_b ELSE period_a END AS src_period,"
@@ -160,9 +164,10 @@ told AS (SELECT *, bits & 65535 AS ab, bits >> {HALF} AS ba, (x >> 32) & 255 AS 
 judged AS (SELECT *, coalesce({meaning.client_a}, false) AS client_a, coalesce({meaning.client_b}, false) AS client_b
     FROM told),
 way AS (SELECT *, client_b AND NOT client_a AS turn, client_a <> client_b AS decided FROM judged),
+{_OLDER.format(begins=meaning.begins) if apart else ""}
 oriented AS (SELECT *,
     CASE WHEN turn THEN ba ELSE ab END AS c, CASE WHEN turn THEN ab ELSE ba END AS v,
-    (x >> 16) & 65535 AS high, x & 65535 AS low FROM way),
+    (x >> 16) & 65535 AS high, x & 65535 AS low FROM {way}),
 done AS (SELECT
     CASE WHEN turn THEN b ELSE a END AS src, CASE WHEN turn THEN a ELSE b END AS dst,
     CASE WHEN x < 0 THEN x
@@ -183,6 +188,20 @@ SELECT src, dst, y, h, {"src_period, dst_period," if apart else ""} {"who_src, w
     min(first) AS first, max(last) AS last, min(place) AS place, bit_or(signals) AS signals,
     min(high)::INTEGER AS sport, {"any_value(places)" if places else "NULL::BIGINT[]"} AS places
 FROM done GROUP BY ALL"""
+
+
+_OLDER = """
+met AS (SELECT *, min(first) OVER parts AS began,
+    min(period_a) OVER parts <> max(period_a) OVER parts AS other_a,
+    min(period_b) OVER parts <> max(period_b) OVER parts AS other_b
+    FROM way WINDOW parts AS (PARTITION BY a, b, x, h)),
+older AS (SELECT * EXCLUDE (began, other_a, other_b, goes_on)
+    REPLACE (CASE WHEN goes_on THEN began ELSE first END AS first,
+        CASE WHEN goes_on AND other_a THEN 0 ELSE period_a END AS period_a,
+        CASE WHEN goes_on AND other_b THEN 0 ELSE period_b END AS period_b)
+    FROM (SELECT *, x >= 0 AND (other_a OR other_b) AND first > began AND NOT ({begins}) AS goes_on FROM met)),"""
+"""What goes on of a connection that began in an earlier period is as old as that: whoever has the address by then gets
+the packets, as when a server sends again to a client that is gone, but had no part in opening it."""
 
 
 def places_sql(records: str) -> str:

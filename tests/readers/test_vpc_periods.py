@@ -114,14 +114,44 @@ def test_either_end_s_period_is_its_own_whichever_way_the_record_goes(tmp_path, 
     assert aws(tmp_path, *calls, handovers=changes(DB)) == [(0, 30, 1, 2), (660, 699, 1, 2)]
 
 
-def test_one_connection_over_a_change_is_a_flow_on_either_side(tmp_path):
-    over = record(tcp_flags=0, start=MIDDLE - 5, end=MIDDLE + 5)
-    flows = read_bytes(
-        tmp_path, text(record(), reply(), over, record(tcp_flags=1, **LATER)), name="vpc.log", handovers=changes(DB)
+OVER = {"tcp_flags": 0, "start": MIDDLE - 5, "end": MIDDLE + 5}
+
+
+@pytest.mark.parametrize("who", [WEB, DB])
+def test_what_goes_on_of_a_connection_is_as_old_as_the_connection(tmp_path, who):
+    # As when a server sends again to a client that is gone, and the next holder of the address resets that.
+    rest = [reply(tcp_flags=0, packets=1, **LATER), record(tcp_flags=4, packets=1, **LATER)]
+    for over in ([], [record(**OVER)]):
+        flows = read_bytes(tmp_path, text(record(), reply(), *over, *rest), name="vpc.log", handovers=changes(who))
+        assert [each[:2] + each[3:] for each in told(flows)] == [(0, 30, 2), (0, 690, 2 + len(over))]
+        # What opened the connection belongs to who held the address then.
+        assert flows.table.column("direction").to_pylist() == ["syn", None]
+
+
+def test_a_connection_that_begins_after_a_change_is_of_its_own_time(tmp_path):
+    calls = [
+        record(),
+        reply(),
+        record(**LATER),
+        reply(**LATER),
+        record(tcp_flags=0, start=MIDDLE + 99, end=MIDDLE + 99),
+    ]
+    assert aws(tmp_path, *calls, handovers=changes(DB)) == [(0, 30, 1, 2), (660, 699, 1, 3)]
+    # Of one whose beginning nobody saw at all, there is nothing older.
+    assert aws(tmp_path, record(tcp_flags=0, **LATER), handovers=changes(DB)) == [(660, 690, 1, 1)]
+
+
+def test_azure_tells_what_was_counted_before(tmp_path):
+    def at(second: int, state: str, port: int = 40000) -> str:
+        return test_azure.v2(state, ",,," if state == "B" else "10,1000,8,800", port=port).replace(
+            str(START), str(START + second)
+        )
+
+    data = test_azure.blob(
+        test_azure.nsg(at(0, "B"), at(300, "C"), at(660, "E"), at(660, "B", 40001), at(680, "E", 40001))
     )
-    assert told(flows) == [(0, 30, 1, 2), (595, 605, 1, 1), (660, 690, 1, 1)]
-    # What opened the connection belongs to who held the address then.
-    assert flows.table.column("direction").to_pylist() == ["syn", None, None]
+    flows = read_bytes(tmp_path, data, name="PT1H.json", handovers=changes("10.0.0.1"))
+    assert told(flows) == [(0, 300, 1, 2), (0, 660, 1, 1), (660, 680, 1, 2)]
 
 
 def test_hours_and_addresses_without_a_change_are_as_they_were(tmp_path):
