@@ -99,7 +99,8 @@ def tidy(line: bytes) -> bytes:
 def footer(head: bytes, path: str) -> bytes:
     """The end of a Parquet file, where the names of its columns are: looking there is quicker than parsing it.
 
-    `head` is all of it where there is no `path`.
+    Of a footer that is longer than that the beginning, where the columns are, and the very end: what a writer keeps
+    with a table comes after them, and may be megabytes. `head` is all of it where there is no `path`.
     """
     there = os.path.isfile(path)  # noqa: PTH113 - asked of each of hundreds of files
     with open(path, "rb", buffering=0) if there else io.BytesIO(head) as file:  # noqa: PTH123 - as above
@@ -107,8 +108,11 @@ def footer(head: bytes, path: str) -> bytes:
         file.seek(max(0, length - _TRAILER))
         trailer = file.read(_TRAILER)
         # Of a whole file it is told how long its footer is.
-        whole = _TRAILER + int.from_bytes(trailer[:-4], "little") if trailer.endswith(b"PAR1") else _FOOTER
-        size = min(whole, _FOOTER)
+        told = _TRAILER + int.from_bytes(trailer[:-4], "little") if trailer.endswith(b"PAR1") else _FOOTER
+        if _FOOTER < told <= length:
+            file.seek(length - told)
+            return (file.read(_FOOTER - _TRAILER) + trailer).lower()
+        size = min(told, _FOOTER)
         file.seek(max(0, length - size))
         return file.read(size).lower()
 

@@ -627,6 +627,9 @@ def test_the_end_of_a_parquet_file_is_its_footer(tmp_path):
     assert told(whole) == b"srcaddr\x07\0\0\0par1"
     assert told(whole[:-1]) == whole[:-1][-most:].lower()
     assert told(body + b"\xff\xff\xff\x7fPAR1") == body[8 - most :] + b"\xff\xff\xff\x7fpar1"
+    kept = names + b"\n" * 70_000
+    size = len(kept).to_bytes(4, "little")
+    assert told(body + kept + size + b"PAR1") == (kept[: most - 8] + size + b"PAR1").lower()
     assert [told(short) for short in (b"", b"PAR1", b"xPAR1", b"PAR1\0\0\0\0PAR1")] == [
         b"",
         b"par1",

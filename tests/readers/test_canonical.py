@@ -10,6 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -131,6 +132,17 @@ def test_parquet_goes_on_with_the_ledger_of_the_log(tmp_path):
     assert again.ledger.places == flows.ledger.places
     assert again.sources == {"conntrack": 69}
     assert find_edges(again, empty()).ledger.rows() == find_edges(flows, empty()).ledger.rows()
+
+
+def test_a_ledger_of_a_thousand_files_hides_no_table(tmp_path):
+    """As of small objects in S3: what Parquet keeps it in then is longer than what is looked at for columns."""
+    made = flows_of()
+    ledger = replace(made.ledger, files={f"AWSLogs/{'x' * 100}/{number:04}.log.gz": 0 for number in range(1000)})
+    write_flows(replace(made, ledger=ledger), tmp_path / "flows.parquet")
+    for path in (tmp_path / "flows.parquet", tmp_path):
+        assert len(read_flows([path]).ledger.files) == 1001
+    (tmp_path / "flows.parquet.zst").write_bytes(zstandard.compress((tmp_path / "flows.parquet").read_bytes()))
+    assert len(read_flows([tmp_path / "flows.parquet.zst"]).ledger.files) == 1001
 
 
 @pytest.mark.parametrize("form", ["csv", "jsonl"])
