@@ -57,6 +57,7 @@ def write_flows(flows: Flows, target: str | os.PathLike[str] | BinaryIO, form: s
     Args:
         flows: the table and its ledger.
         target: a path, or a binary stream. A file appears whole or not at all, and with it, for a text, its ledger.
+            What is there and is no file, such as a pipe, is written to as a stream is (`is_stream`).
         form: one of `FORMATS`; by default told from the path's ending.
 
     Raises:
@@ -67,6 +68,11 @@ def write_flows(flows: Flows, target: str | os.PathLike[str] | BinaryIO, form: s
     if isinstance(target, str | os.PathLike):
         path = Path(target)
         form = form or format_of(str(path))
+        if path.is_dir():
+            raise InputError("is a directory", Place(str(path)))
+        if is_stream(path):
+            _into(flows, path, form)
+            return
         scratch = path.with_name(f".{path.name}.part")
         try:
             with scratch.open("wb") as stream:
@@ -81,6 +87,31 @@ def write_flows(flows: Flows, target: str | os.PathLike[str] | BinaryIO, form: s
     if form is None:
         raise OptionError("a stream has no name to tell the format from; name one of " + ", ".join(FORMATS))
     _write(flows, target, form)
+
+
+def is_stream(path: Path) -> bool:
+    """Whether what is there takes bytes as they come: a pipe, a device, a descriptor that is open (`/dev/stdout`).
+
+    A file that took its place would remove it, for root even `/dev/null`.
+    """
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    if not stat.S_ISREG(mode):
+        return not stat.S_ISDIR(mode)
+    # Standard output may be a file: then its name is a link to it.
+    where = os.path.realpath(path.parent)
+    return where == "/dev" or where.startswith(("/dev/fd", "/proc/"))
+
+
+def _into(flows: Flows, path: Path, form: str) -> None:
+    try:
+        # Appending, because a descriptor may stand for a file that others have written to.
+        with path.open("ab") as stream:
+            _write(flows, stream, form)
+    except OSError as error:
+        raise InputError((error.strerror or str(error)).lower(), Place(str(path))) from error
 
 
 def _move(flows: Flows, scratch: Path, path: Path, form: str) -> None:

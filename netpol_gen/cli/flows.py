@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from dataclasses import replace
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -80,7 +82,9 @@ def edges(
     if output is TableFormat.PARQUET:
         if out == "-":
             raise OptionError("--output parquet needs --out FILE")
-        replace(found, observations=shown, left_out=()).to_frame().to_parquet(out, index=False)
+        packed = io.BytesIO()
+        replace(found, observations=shown, left_out=()).to_frame().to_parquet(packed, index=False)
+        put(packed.getvalue(), out)
     else:
         put(render_edges(shown, output), out)
     if not quiet:
@@ -109,7 +113,7 @@ def flows(
     """
     settings = o.make_config(config, since=since, until=until, strict=strict, max_bad=max_bad, max_loss=max_loss)
     from netpol_gen import api
-    from netpol_gen.flowio import beside, write_flows
+    from netpol_gen.flowio import beside, is_stream, write_flows
     from netpol_gen.report.summary import flows_text
 
     table = api.load_flows(flows, source=source, config=settings, aws_format=aws_format)
@@ -120,7 +124,7 @@ def flows(
     say(flows_text(table))
     if form == "parquet":
         say("the ledger and the notes are within the table")
-    elif out == "-":
+    elif out == "-" or is_stream(Path(out)):
         say("the ledger and the notes are not in what was written: --out FILE keeps them, beside the table")
     else:
         say(f"the ledger and the notes are beside the table, in {printable(beside(out))}")

@@ -23,24 +23,38 @@ def say_notes(notes: Iterable[str]) -> None:
         say(f"about the input: {printable_place(note, 400)}")
 
 
-def put(text: str, out: str) -> None:
-    """Data, to stdout (`-`) or whole into a file: a reader never sees half of it.
+def put(data: str | bytes, out: str) -> None:
+    """Data, to stdout (`-`) or whole into a file: a reader never sees half of it. Pipes and devices get it as it comes.
 
     Raises:
         InputError: the file cannot be written.
 
     """
-    if out == "-":
-        sys.stdout.write(text)
+    if out == "-" and isinstance(data, str):
+        sys.stdout.write(data)
         sys.stdout.flush()
         return
+    from netpol_gen.flowio import is_stream
+
     path = Path(out)
+    content = data.encode() if isinstance(data, str) else data
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
+        if is_stream(path):
+            with path.open("ab") as stream:
+                stream.write(content)
+        else:
+            _place(path, content)
     except OSError as error:
         raise InputError(f"cannot be written: {error.strerror}", Place(out)) from None
+
+
+def _place(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)

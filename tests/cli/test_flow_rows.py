@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -113,3 +114,33 @@ def test_what_a_pipe_loses_is_said_and_what_a_file_keeps_is_there(convert):
     again = convert("flows t.jsonl").stderr
     assert again.replace(sentence, "") == piped.stderr.replace(sentence, "")
     assert "within the table" in convert("flows aws.log --out t.parquet").stderr
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+@pytest.mark.parametrize("command", ["edges", "flows"])
+def test_what_is_no_file_is_not_replaced_by_one(convert, tmp_path, command, form):
+    """For root, that was `/dev/null`, too."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    held = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        said = convert(f"{command} aws.log -o {form} --out pipe").stderr
+        assert os.read(held, 1 << 16).startswith({"csv": b"", "parquet": b"PAR1"}[form])
+    finally:
+        os.close(held)
+    assert pipe.is_fifo()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["aws.log", "pipe"]
+    assert ("not in what was written" in said) == ((command, form) == ("flows", "csv"))
+
+
+def test_nothing_is_left_beside_a_place_that_cannot_be_written(convert, tmp_path):
+    (tmp_path / "taken").mkdir()
+    for form in ("csv", "parquet"):
+        for command in ("edges", "flows"):
+            with pytest.raises(subprocess.CalledProcessError) as caught:
+                convert(f"{command} aws.log -q -o {form} --out taken")
+            assert caught.value.returncode == 2
+            assert caught.value.stderr.startswith("netpol-gen: taken: ")
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["aws.log", "taken"]
+    convert("edges aws.log -q -o parquet --out new/folder/edges.parquet")
+    assert (tmp_path / "new/folder/edges.parquet").is_file()

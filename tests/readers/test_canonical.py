@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -427,3 +428,40 @@ def test_file_appears_whole_or_not_at_all(tmp_path):
     with pytest.raises(InputError, match="no such file or directory"):
         write_flows(flows_of(), tmp_path / "missing" / "flows.csv")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_pipe_is_written_to_and_stays(form, tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    held = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        write_flows(flows_of(), pipe, form)
+        with io.BytesIO() as stream:
+            write_flows(flows_of(), stream, form)
+            assert os.read(held, 1 << 16) == stream.getvalue()
+    finally:
+        os.close(held)
+    assert pipe.is_fifo()
+    assert list(tmp_path.iterdir()) == [pipe]
+
+
+def test_an_open_descriptor_is_written_to_though_it_is_a_file(tmp_path):
+    with (tmp_path / "log").open("ab") as log:
+        log.write(b"before\n")
+        log.flush()
+        write_flows(flows_of(), f"/dev/fd/{log.fileno()}", "csv")
+        log.write(b"after\n")
+    lines = (tmp_path / "log").read_bytes().splitlines()
+    assert (lines[0], lines[1][:12], lines[-1]) == (b"before", b'"first_seen"', b"after")
+    assert [path.name for path in tmp_path.iterdir()] == ["log"]
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_directory_is_not_written_over(form, tmp_path, monkeypatch):
+    (tmp_path / "flows").mkdir()
+    monkeypatch.chdir(tmp_path)
+    for name in ("flows", ""):
+        with pytest.raises(InputError, match="is a directory"):
+            write_flows(flows_of(), name, form)
+    assert [path.name for path in tmp_path.rglob("*")] == ["flows"]
