@@ -206,7 +206,7 @@ class Reason(StrEnum):
     UNDECIDED = "client and server cannot be told apart"
     WEAK = "weak evidence, left out by --min-evidence strong"
     UNKNOWN_PARTY = "endpoint unknown"
-    AMBIGUOUS = "address or Service changed near the flow, or two pods claim it"
+    AMBIGUOUS = "address or Service changed about then, or two pods claim it"
     NODE_TO_NODE = "no pod at either end"
     SELF = "a workload's pod to itself"
     UNANSWERED = "never answered, or handshake never completed"
