@@ -32,6 +32,8 @@ BESIDE = ".ledger.json"
 VERSION = 1
 MAX_LEDGER = 256 * 1024 * 1024
 """Bytes of a ledger that lies beside its table: it has a line per input file, node and hour."""
+_LAST_HOUR = (2**63 - 1) // (3600 * 1_000_000_000)
+"""Since the epoch: the last of which a flow table could have a time (2262)."""
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 _ENDINGS = {".parquet": "parquet", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl"}
 _BATCH = 8192
@@ -283,6 +285,8 @@ def load_ledger(data: bytes, records: int) -> tuple[Ledger, dict[str, int], tupl
     counts = [saved.used, saved.duplicate, saved.reply, *saved.set_aside.values(), *saved.files.values()]
     if any(count < 0 for count in (*counts, *saved.sources.values(), *(loss.events for loss in saved.losses))):
         raise ValueError("its ledger has a negative count")
+    if any(not 0 <= loss.hour <= _LAST_HOUR for loss in saved.losses):
+        raise ValueError("its ledger has a loss at no time")
     ledger = Ledger(saved.read, saved.used, saved.duplicate, saved.reply, reasons, places, {}, dict(saved.files))
     for loss in saved.losses:
         ledger.lose(loss.node, loss.hour, loss.stage, loss.events)

@@ -13,6 +13,7 @@ docs/flow-table.md is made of it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -331,10 +332,13 @@ class Ledger:
         return [(str(b), str(r), n) for b, r, n in out if n]
 
 
+_LINE = re.compile(r":([0-9]{1,18})(?=: |$)")
+
+
 def _place_key(place: str) -> tuple[str, int, str]:
-    path, _, rest = place.partition(":")
-    line = rest.partition(":")[0]
-    return (path, int(line) if line.isdigit() else 0, rest)
+    """Path, line, detail. A name may have colons, too: the first line number ends it."""
+    found = _LINE.search(place)
+    return (place[: found.start()], int(found[1]), place[found.end() :]) if found else (place, 0, "")
 
 
 @dataclass(frozen=True, slots=True)

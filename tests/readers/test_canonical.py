@@ -167,7 +167,26 @@ def test_ledger_keeps_losses_and_notes():
     assert load_ledger(dump_ledger(flows), 5) == (ledger, {"hubble": 7}, ("a note",))
 
 
+def _lossy(hour: int) -> Flows:
+    ledger = Ledger()
+    ledger.lose("n1", hour, "ring", 1)
+    return Flows(schema().empty_table(), ledger, {})
+
+
+def test_the_first_places_are_kept_whatever_files_are_called():
+    """A superscript is a digit of which Python makes no number, and colons may be in names."""
+    ledger = Ledger()
+    for line in (12, 3, 1, 2, 10, 4):
+        for name in ("b:\u00b2:c", "b:\u0663", "b"):
+            ledger.aside(Reason.MALFORMED, 1, f"a:9:{name}:{line}: x:1")
+    kept = [f"a:9:b:{line}: x:1" for line in (1, 2, 3, 4, 10)]
+    assert sorted(ledger.places[Reason.MALFORMED]) == sorted(kept)
+    ledger.aside(Reason.ICMP, 7, "9" * 5000)
+
+
 BROKEN_LEDGERS = {
+    "a loss in another age": (dump_ledger(_lossy(2**62)), "a loss at no time"),
+    "a loss before time": (dump_ledger(_lossy(-1)), "a loss at no time"),
     "of other rows": (json.dumps({**json.loads(dump_ledger(flows_of())), "read": 9}).encode(), "does not close"),
     "no JSON": (b"\xff", "cannot be read"),
     "another shape": (b'{"read": 1}', "cannot be read"),
