@@ -15,6 +15,7 @@ import io
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -113,11 +114,7 @@ class _Saved:
 
 def _beside(item: Input, data: bytes) -> _Saved:
     """What lies beside a table of text, also of one that was compressed afterwards."""
-    if item.source is not None or not item.path:
-        return _Saved()
-    tables = [item.path, os.path.splitext(item.path)[0]] if item.compression else [item.path]  # noqa: PTH122 - any bytes
-    there = next((path for table in tables if os.path.lexists(path := beside(table))), None)
-    if there is None:
+    if (there := _ledger_of(item)) is None:
         return _Saved()
     name = utf8(str(there))
     try:
@@ -132,9 +129,19 @@ def _beside(item: Input, data: bytes) -> _Saved:
     return _Saved(ledger, name)
 
 
+def _ledger_of(item: Input) -> Path | None:
+    """Where the ledger of an input lies, if there is one: beside it, or beside the file that a link leads to."""
+    if item.source is not None or not item.path:
+        return None
+    paths = [item.path, os.path.realpath(item.path)]
+    if item.compression:
+        paths = [name for path in paths for name in (path, os.path.splitext(path)[0])]  # noqa: PTH122 - any bytes
+    return next((there for path in paths if os.path.lexists(there := beside(path))), None)
+
+
 def has_ledger(item: Input) -> bool:
     """Whether a ledger lies beside an input."""
-    return item.source is None and bool(item.path) and os.path.lexists(beside(item.path))
+    return _ledger_of(item) is not None
 
 
 def without_ledgers(inputs: Sequence[Input]) -> list[Input]:

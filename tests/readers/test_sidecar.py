@@ -75,12 +75,30 @@ def test_a_compressed_table_keeps_it(table):
     assert read_flows([packed]).ledger.set_aside == made().ledger.set_aside
 
 
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_link_leads_to_it(table, packed):
+    if packed:
+        table = table.rename(table.with_name(f"{table.name}.gz"))
+        table.write_bytes(gzip.compress(table.read_bytes()))
+    folder = table.parent / "links"
+    folder.mkdir()
+    (folder / "latest").symlink_to(os.path.relpath(table, folder))
+    assert read_flows([folder / "latest"]).ledger.set_aside == made().ledger.set_aside
+    write_flows(made(notes=()), folder / "latest", "csv")
+    assert read_flows([folder / "latest"]).notes == ()
+
+
 @pytest.mark.parametrize("form", TEXT_FORMS)
 def test_a_table_without_rows_has_one_too(form, tmp_path):
     bare = made()
     nothing = Flows(bare.table.slice(0, 0), Ledger(read=3, set_aside={Reason.ICMP: 3}), {"hubble": 3})
     write_flows(nothing, tmp_path / f"flows.{form}")
     for path in (tmp_path / f"flows.{form}", tmp_path):
+        assert read_flows([path]).ledger.set_aside == {Reason.ICMP: 3}
+    plain = tmp_path / f"flows.{form}"
+    plain.with_name(f"{plain.name}.gz").write_bytes(gzip.compress(plain.read_bytes()))
+    plain.unlink()
+    for path in (tmp_path / f"flows.{form}.gz", tmp_path):
         assert read_flows([path]).ledger.set_aside == {Reason.ICMP: 3}
 
 
