@@ -32,6 +32,7 @@ from netpol_gen.readers.rows import (
     Row,
     split_ports,
 )
+from netpol_gen.readers.vpc_table import ordered
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -200,11 +201,12 @@ def _table(merged: Merged, names: Mapping[str, set[str]]) -> pa.Table:
     wanted = schema()
     made = [(columns.pop(each.name), each.type) for each in wanted]
     arrays = [column(values, kind) if isinstance(values, list) else values for values, kind in made]
-    return pa.Table.from_arrays(arrays, schema=wanted)
+    # As a table that is read from a file: what it says in one order must not come back in another.
+    return ordered(pa.Table.from_arrays(arrays, schema=wanted))
 
 
 def _order(keys: list[Key], rows: list[Row], hours: list[tuple[int, ...]], merged: Merged) -> Any:
-    """Total order by value: times, addresses, ports, then all else that identifies a row."""
+    """Total order by value, for rows that `ordered` does not tell apart."""
 
     def ranks(values: Iterable[Any]) -> list[int]:
         texts = [repr(value) for value in values]

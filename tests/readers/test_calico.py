@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netpol_gen.edges import find_edges
+from netpol_gen.flowio import FORMATS, write_flows
 from netpol_gen.flowtable import Flows, Reason
 from netpol_gen.inventory import empty
 from netpol_gen.model import ExternalKind, ObservedVerdict, Protocol, Signal, Workload
@@ -334,3 +335,16 @@ def test_order_leaves_no_trace(tmp_path):
     one = read(tmp_path, lines(*records)).table.drop_columns(["sample"])
     other = read(tmp_path, lines(*reversed(records))).table.drop_columns(["sample"])
     assert one.equals(other)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_rows_come_back_in_their_order(form, tmp_path):
+    """Of the same time, with and without addresses, which Parquet and the others have after all others."""
+    outside = {"dest_ip": None, "dest_name_aggr": "pub", "dest_namespace": "-", "dest_type": "net"}
+    records = [ENTERPRISE, {**ENTERPRISE, **outside}, {**ENTERPRISE, "dest_port": 5051, "action": "deny"}]
+    path = tmp_path / "flows.log"
+    path.write_text("\n".join(map(json.dumps, records)), encoding="utf-8")
+    flows = read_flows([path])
+    write_flows(flows, tmp_path / f"flows.{form}")
+    assert flows.table.num_rows == 3
+    assert read_flows([tmp_path / f"flows.{form}"]).table.equals(flows.table)
