@@ -19,12 +19,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import numpy as np
 
 from netpol_gen.errors import InputError, Place, printable, utf8
 from netpol_gen.flowio import BESIDE, LEDGER_KEY, beside, load_ledger, read_beside
 from netpol_gen.flowtable import TIMES, Flows, Ledger, Reason, schema
 from netpol_gen.model import UNKNOWN_TIME
-from netpol_gen.readers.canonical_check import REQUIRED, Columns, known, to_table
+from netpol_gen.readers.canonical_check import HOUR, REQUIRED, Columns, known, to_table
 from netpol_gen.readers.files import PARQUET, Input, Stream
 from netpol_gen.readers.rows import Window
 from netpol_gen.readers.vpc import Options
@@ -157,17 +158,38 @@ def without_ledgers(inputs: Sequence[Input]) -> list[Input]:
 
 
 def _within(table: pa.Table, window: Window, ledger: Ledger) -> pa.Table:
-    """The rows within the window; the others are set aside."""
+    """The rows that the window touches; the others are set aside."""
     import pyarrow as pa  # noqa: PLC0415
 
     if not window:
         return table
-    times = table.column("first_seen").cast(pa.int64()).to_pylist()
-    wanted = [time == UNKNOWN_TIME or window.holds(time) for time in times]
-    out = table.filter(pa.array([not each for each in wanted], pa.bool_()))
+    wanted = _touched(table, window)
+    out = table.filter(pa.array(~wanted))
     for records, sample in zip(out.column("records").to_pylist(), out.column("sample").to_pylist(), strict=True):
         ledger.aside(Reason.OUT_OF_WINDOW, records, sample or "")
-    return table.filter(pa.array(wanted, pa.bool_()))
+    return table.filter(pa.array(wanted))
+
+
+def _touched(table: pa.Table, window: Window) -> np.ndarray:
+    """Where a row has a record within the window, as far as its times and hours tell, or no time at all."""
+    import pyarrow as pa  # noqa: PLC0415
+    import pyarrow.compute as pc  # noqa: PLC0415
+
+    low = min(window.since or 0, _FOREVER)
+    high = _FOREVER if window.until is None else min(window.until - 1, _FOREVER)
+    first, last = (table.column(name).cast(pa.int64()).to_numpy() for name in TIMES)
+    lists = table.column("hours").combine_chunks()
+    hours = pc.list_flatten(lists).to_numpy(zero_copy_only=False)
+    rows = pc.list_parent_indices(lists).to_numpy()
+    awake = np.zeros(len(first), dtype=bool)
+    awake[rows[(hours >= low // HOUR) & (hours <= high // HOUR)]] = True
+    begun, over = first <= high, last < low
+    ends = (begun & (first >= low)) | (~over & (last <= high))
+    wanted: np.ndarray = (first == UNKNOWN_TIME) | ends | (awake & begun & ~over)
+    return wanted
+
+
+_FOREVER = 2**63 - 1
 
 
 def _file(item: Input) -> tuple[Columns, _Saved]:

@@ -6,6 +6,7 @@ import io
 import json
 import os
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
@@ -365,6 +366,37 @@ def test_window(tmp_path):
     flows = read_flows([tmp_path / "flows.csv"], config=Config(since=first + day, until=first + 3 * day))
     assert flows.table.num_rows == 2
     assert flows.ledger.set_aside == {Reason.OUT_OF_WINDOW: 3}
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "within"),
+    [
+        ("01T00:00:00", "01T10:05:00", False),
+        ("01T00:00:00", "01T10:05:01", True),
+        ("01T10:05:01", "02T00:00:00", True),  # for all that is told
+        ("01T11:00:00", "03T07:00:00", False),
+        ("03T07:30:00", "03T07:40:00", True),
+        ("03T08:00:00", "06T00:00:00", False),
+        ("07T10:00:00", None, True),
+        ("07T10:00:01", None, False),
+        (None, "01T10:05:00", False),
+        (None, "9999", True),
+    ],
+)
+def test_a_row_of_many_hours_is_in_each_window_that_it_has_records_in(since, until, within, tmp_path):
+    """Of a conversation that began before the window nothing was left, and no policy allowed it any more."""
+    hours = [int(datetime(2026, 1, *at, tzinfo=UTC).timestamp()) // 3600 for at in ((1, 10), (3, 7), (7, 10))]
+    line = f'2026-01-01T10:05:00Z,2026-01-07T10:00:00Z,"{hours}",TCP,forwarded,10.0.0.1,10.0.0.2,80'
+    (tmp_path / "flows.csv").write_text(f"{HEADER.replace(',', ',last_seen,hours,', 1)}\n{line}", encoding="utf-8")
+
+    def stamp(text: str | None) -> int | None:
+        if text == "9999":
+            return int(datetime(9999, 1, 1, tzinfo=UTC).timestamp()) * 10**9
+        return text and int(datetime.fromisoformat(f"2026-01-{text}Z").timestamp()) * 10**9
+
+    found = read_flows([tmp_path / "flows.csv"], config=Config(since=stamp(since), until=stamp(until)))
+    assert found.table.num_rows == within
+    assert found.ledger.set_aside == ({} if within else {Reason.OUT_OF_WINDOW: 1})
 
 
 @settings(max_examples=200, deadline=None)
