@@ -107,8 +107,8 @@ def _records(tuples: str, window: Window) -> str:
     )
     return f"""
 SELECT place, kind, CASE WHEN kind = {ODD} THEN line END AS note, f[2] AS src, f[3] AS dst, sport, dport, proto,
-    verdict, first, first AS last, CASE WHEN size = 13 THEN n10 + n12 END AS packets,
-    CASE WHEN size = 13 THEN n11 + n13 END AS bytes, {bits}::UINTEGER AS bits,
+    verdict, first, first AS last, CASE WHEN size = 13 AND {counted} THEN n10 + n12 END AS packets,
+    CASE WHEN size = 13 AND {counted} THEN n11 + n13 END AS bytes, {bits}::UINTEGER AS bits,
     NULL::VARCHAR AS who_src, NULL::VARCHAR AS who_dst
 FROM (SELECT *, CASE
         WHEN size NOT IN {_FIELDS} OR first IS NULL OR verdict IS NULL OR proto IS NULL OR f[7] NOT IN ('I', 'O')

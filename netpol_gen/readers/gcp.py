@@ -193,8 +193,8 @@ def _records(shape: Shape, lines: str, window: Window) -> str:
     columns = ", ".join([*numbers, *(f"f[{at[name]}] AS {name}" for name in texts)])
     reporter = f"CASE WHEN reporter LIKE 'SRC%' THEN {SENT} WHEN reporter LIKE 'DEST%' THEN {ARRIVED} ELSE 0 END"
     return f"""
-SELECT place, kind, CASE WHEN kind = {ODD} THEN line END AS note, src, dst, sport::INTEGER AS sport,
-    dport::INTEGER AS dport, proto::INTEGER AS proto,
+SELECT place, kind, CASE WHEN kind = {ODD} THEN line END AS note, src, dst,
+    try_cast(sport AS INTEGER) AS sport, try_cast(dport AS INTEGER) AS dport, try_cast(proto AS INTEGER) AS proto,
     CASE WHEN upper(coalesce(disposition, '')) IN ('DENIED', 'DENY') THEN 1 ELSE 0 END AS verdict,
     first, greatest(first, coalesce(last, first)) AS last, packets, bytes, ({SEEN} | {reporter})::UINTEGER AS bits,
     {_who("src")} AS who_src, {_who("dst")} AS who_dst

@@ -141,6 +141,11 @@ def test_protocols(tmp_path):
         (v1(decision="?"), "BAD_FIELD", f"time, direction, state or counts: {v1(decision='?')}"),
         (v2("Q"), "BAD_FIELD", f"time, direction, state or counts: {v2('Q')}"),
         (v2(counts="1,2,-3,4"), "BAD_FIELD", f"time, direction, state or counts: {v2(counts='1,2,-3,4')}"),
+        (
+            v2(counts="1,2,9223372036854775807,4"),
+            "BAD_FIELD",
+            f"time, direction, state or counts: {v2(counts='1,2,9223372036854775807,4')}",
+        ),
     ],
 )
 def test_bad_tuples_are_named(tmp_path, line, reason, detail):

@@ -145,6 +145,9 @@ def test_no_ports(tmp_path, protocol):
     [
         ({"connection": {"src_port": None}}, "NO_L4", "no src_port"),
         ({"connection": {"dest_port": 65536}}, "BAD_FIELD", "dest_port 65536"),
+        ({"connection": {"src_port": 2**31}}, "BAD_FIELD", "src_port 2147483648"),
+        ({"connection": {"dest_port": -(2**63)}}, "BAD_FIELD", f"dest_port {-(2**63)}"),
+        ({"connection": {"protocol": 2**63 - 1}}, "BAD_FIELD", f"protocol {2**63 - 1}"),
         ({"connection": {"protocol": "tcp"}}, "BAD_FIELD", "protocol tcp"),
         ({"connection": {"src_ip": "pod"}}, "BAD_FIELD", "pod is no address"),
         ({"bytes_sent": "-1"}, "BAD_FIELD", "bytes_sent -1"),
