@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from netpol_gen.inventory.base import Inventory
-from netpol_gen.inventory.objects import Endpoints, Pod, Service, ServicePort
+from netpol_gen.inventory.objects import Endpoints, Labels, Pod, Service, ServicePort
 from netpol_gen.inventory.targets import Target, host_ports, on_pod, target_key, there
 from netpol_gen.inventory.versions import Version, Versions, changes, possible
 from netpol_gen.model import Protocol
@@ -89,15 +89,16 @@ class Dialled:
         if self._node is not None:
             found |= {id(each): each for each in index.ever_on_nodes.get((port, protocol), ())}
         self._services = list(found.values())
-        self._pods = {id(v): _Selected.of(self._selected(v.value)) for each in self._services for v in each}
+        self._pods = self._selections()
+        """By version, of those that have the port: of a port that a sweep tries nothing needs to be known."""
         self._forms: list[int] = sorted({t for each in self._services for t in self._service_changes(each)})
-        hosts = index.by_host_port.get((port, protocol), ()) if self._node is not None else ()
-        selected = [*self._pods.values(), _Selected.of(hosts)]
+        hosts = [p for p in index.by_host_port.get((port, protocol), ()) if self._node and p.node == self._node.name]
+        selected = [*{id(each): each for each in self._pods.values()}.values(), _Selected.of(hosts)]
         self.singly: bool = all(each.singly for each in selected)
         """Whether the pods of an answer are the ones that were there, and not just some of their workload."""
         times = {t for each in selected for t in each.moments()}
         for each in self._services:
-            if any(not self._pods[id(version)].alike for version in each):
+            if any(id(version) in self._pods and not self._pods[id(version)].alike for version in each):
                 times.update(self._slice_changes(each))
         self.moments: list[int] = sorted(t for t in times.union(self._forms) if _EVER[0] < t < _EVER[1])
         """Times from which there may be another answer, ascending."""
@@ -163,8 +164,17 @@ class Dialled:
                 (found if len(options) == 1 else perhaps).update((t, None) for option in options for t in option)
         return {_sorted(found), _sorted(found | perhaps)}
 
-    def _selected(self, service: Service) -> list[Pod]:
-        return self._inventory.index.pods_with(service.namespace, service.selector) if service.selector else []
+    def _selections(self) -> dict[int, _Selected]:
+        made: dict[tuple[str, Labels], _Selected] = {}
+        out = {}
+        for version in (version for each in self._services for version in each):
+            service = version.value
+            if service.selector and any(True for _ in self._ports(service)):
+                key = (service.namespace, service.selector)
+                if key not in made:
+                    made[key] = _Selected.of(self._inventory.index.pods_with(*key))
+                out[id(version)] = made[key]
+        return out
 
     def _slices(self, service: Service) -> Sequence[Versions[Endpoints]]:
         return self._inventory.index.ever_endpoints.get(f"{service.namespace}/{service.name}", ())

@@ -296,3 +296,23 @@ def test_pods_of_two_workloads_and_one_of_them_not_ready(count):
     inventory = load(*(listed(*pods, pod("client", CLIENT), svc, slices, taken=t) for t in (0, 100)))
     # Of very many pods nobody asks which is ready: then all that the selector means are backends.
     assert led(inventory, 50) == ("a:8080" if count == 3 else "a:8080 b:8080")
+
+
+def test_a_sweep_of_ports_looks_at_no_pods(monkeypatch):
+    looks = [listed(*PODS, to("s", "a", p), taken=t) for t, p in ((0, 8080), (100, 9090))]
+    inventory, asked = load(*looks), []
+    found = type(inventory.index).pods_with
+    monkeypatch.setattr(type(inventory.index), "pods_with", lambda *a: asked.append(a) or found(*a))
+    for port in range(1, 200):
+        answer = Dialled(inventory, ipaddress.ip_address(VIP), port, Protocol.TCP, 0).at(ns(50))
+        assert answer.owned
+        assert (answer.answers != (((),),)) == (port in (80, 81))
+    # Forms of one selector share what it selects.
+    assert len(asked) == 2
+
+
+def test_host_ports_of_other_nodes_are_no_moments():
+    web_port = [{"containerPort": 8080, "hostPort": 80}]
+    pods = [pod(f"p{i}", f"10.1.0.{i}", node=f"n{i}", start=i, ports=web_port) for i in range(1, 9)]
+    inventory = load(*pods, *(node(f"n{i}", f"192.168.0.{i}") for i in range(1, 9)))
+    assert Dialled(inventory, ipaddress.ip_address("192.168.0.3"), 80, Protocol.TCP, 0).moments == [ns(3)]
