@@ -42,29 +42,52 @@ class _Selected:
     """The pods that a Service selects at any time."""
 
     pods: tuple[Pod, ...]
-    alike: bool
-    """Whether all have one workload and the same ports."""
+    kinds: tuple[int, ...]
+    """A number for each pod; those of one number lead to the same workload and ports."""
+
+    @property
+    def alike(self) -> bool:
+        """Whether all are of one kind."""
+        return len(set(self.kinds)) < 2
 
     @property
     def singly(self) -> bool:
         """Whether each one matters by itself: its life, and whether it is ready."""
         return len(self.pods) <= _FEW or (not self.alike and len(self.pods) < _MANY)
 
+    @property
+    def by_slices(self) -> bool:
+        """Whether it matters which are ready."""
+        return self.singly and not self.alike
+
     @classmethod
     def of(cls, pods: Sequence[Pod]) -> _Selected:
-        return cls(tuple(pods), len({_kind(pod) for pod in pods}) < 2)
+        numbers: dict[object, int] = {}
+        return cls(tuple(pods), tuple(numbers.setdefault(_kind(pod), len(numbers)) for pod in pods))
 
     def moments(self) -> Iterator[int]:
         """Times from which a pod is there or no more, or else the first or last of its kind."""
-        spans: dict[object, list[tuple[int | None, int | None]]] = {}
-        for number, pod in enumerate(self.pods):
-            spans.setdefault(number if self.singly else _kind(pod), []).append((pod.started, pod.ended))
+        spans: dict[int, list[tuple[int | None, int | None]]] = {}
+        singly = self.singly
+        for number, (pod, kind) in enumerate(zip(self.pods, self.kinds, strict=True)):
+            spans.setdefault(number if singly else kind, []).append((pod.started, pod.ended))
         for found in spans.values():
             yield from _union(found)
 
+    def there(self, time: int) -> list[Pod]:
+        """The pods that were there, or else one of each kind."""
+        if self.singly:
+            return [pod for pod in self.pods if there(pod, time)]
+        found: dict[int, Pod] = {}
+        for pod, kind in zip(self.pods, self.kinds, strict=True):
+            if kind not in found and there(pod, time):
+                found[kind] = pod
+        return list(found.values())
+
 
 def _kind(pod: Pod) -> object:
-    return (pod.workload, pod.addresses if pod.host_network else (), pod.ports)
+    families = frozenset(address.version for address in pod.addresses)
+    return (pod.workload, pod.addresses if pod.host_network else families, pod.ports, pod.template, pod.observed)
 
 
 class Dialled:
@@ -98,7 +121,7 @@ class Dialled:
         """Whether the pods of an answer are the ones that were there, and not just some of their workload."""
         times = {t for each in selected for t in each.moments()}
         for each in self._services:
-            if any(id(version) in self._pods and not self._pods[id(version)].alike for version in each):
+            if any(id(version) in self._pods and self._pods[id(version)].by_slices for version in each):
                 times.update(self._slice_changes(each))
         self.moments: list[int] = sorted(t for t in times.union(self._forms) if _EVER[0] < t < _EVER[1])
         """Times from which there may be another answer, ascending."""
@@ -194,8 +217,8 @@ class Dialled:
     def _serving(self, version: Version[Service], time: int) -> list[Pod]:
         """Pods that were there, without those that are listed as not ready by what was seen before and after."""
         selected, past = self._pods[id(version)], self._inventory.index.past
-        pods = [pod for pod in selected.pods if there(pod, time)]
-        if selected.alike or not selected.singly or time > (past.looked_until or _EVER[0]):
+        pods = selected.there(time)
+        if not selected.by_slices or time > (past.looked_until or _EVER[0]):
             return pods
         ready: set[str] = set()
         listed: set[str] = set()

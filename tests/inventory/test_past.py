@@ -316,3 +316,27 @@ def test_host_ports_of_other_nodes_are_no_moments():
     pods = [pod(f"p{i}", f"10.1.0.{i}", node=f"n{i}", start=i, ports=web_port) for i in range(1, 9)]
     inventory = load(*pods, *(node(f"n{i}", f"192.168.0.{i}") for i in range(1, 9)))
     assert Dialled(inventory, ipaddress.ip_address("192.168.0.3"), 80, Protocol.TCP, 0).moments == [ns(3)]
+
+
+def test_of_many_pods_one_of_each_kind_is_told():
+    both = {"app": "s"}
+    pods = [pod(f"p-{i}", f"10.1.0.{i}", labels=both, owner=("StatefulSet", f"w{i % 2}"), start=i)
+            for i in range(250)]  # fmt: skip
+    pods += [pod(f"q-{i}", f"10.1.1.{i}", labels=both, owner=("StatefulSet", f"w{i % 2}"), start=i) for i in range(50)]
+    there = Dialled(load(*pods, to("s", "s", 8080)), ipaddress.ip_address(VIP), 80, Protocol.TCP, GUARD)
+    assert there.moments == [ns(0), ns(1)]
+    ((targets,),) = there.at(ns(1000)).answers
+    assert [(t.pod.workload.name, t.port) for t in targets if t.pod] == [("w0", 8080), ("w1", 8080)]
+
+
+def test_pods_that_have_another_address_family_are_of_another_kind():
+    both, six = {"app": "s"}, "fd00:96::20"
+    old = [pod(f"old-{i}", f"10.1.1.{i}", labels=both, owner=("StatefulSet", "w"), start=0) for i in range(10)]
+    new = [pod(f"new-{i}", (f"10.1.2.{i}", f"fd00::{i + 1}"), labels=both, owner=("StatefulSet", "w"), start=500)
+           for i in range(10)]  # fmt: skip
+    svc = service("s", both, [{"port": 80, "targetPort": 8080}], ip=VIP, clusterIPs=[VIP, six])
+    client = pod("client", (CLIENT, "fd00::99"))
+    rows = [row("fd00::99", six, 80, first_seen=ns(t), last_seen=ns(t), src_port=40000 + t) for t in (100, 900)]
+    found = find_edges(flows_of(*rows), load(*old, *new, client, svc), Config())
+    assert {(str(e.dst), v.flows) for e, v in found.accepted.items()} == {("shop/w[StatefulSet]", 1)}
+    assert found.ledger.set_aside == {Reason.NO_BACKEND: 1}
