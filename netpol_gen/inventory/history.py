@@ -79,8 +79,8 @@ class Snapshots:
     """The dated looks."""
 
     pods_shown: Shown = field(default_factory=dict)
-    shown: dict[str, Shown] = field(default_factory=dict)
-    """Of other kinds."""
+    shown: dict[tuple[str, str], Shown] = field(default_factory=dict)
+    """Of other kinds, by group and kind."""
     gone_pods: dict[Hashable, list[Gone]] = field(default_factory=dict)
     """By uid, else by namespace and name."""
     _read: dict[int, About] = field(default_factory=dict)
@@ -101,8 +101,9 @@ class Snapshots:
                 _note(self.pods_shown, taken, about)
             # A list of changes leaves out what stayed, and one with gaps what could not be read.
             if about.look.since is None and not about.not_read and not pods:
+                # Others have kinds of these names, too: Services of Knative.
                 kind = manifest.list_kind.removesuffix("List") if manifest.empty_list else manifest.kind
-                _note(self.shown.setdefault(kind, {}), taken, about)
+                _note(self.shown.setdefault((manifest.group, kind), {}), taken, about)
         return about.look
 
     @property

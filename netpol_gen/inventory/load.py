@@ -197,13 +197,13 @@ class _Found:
     def _past(self) -> Past:
         """What there was at all times; what a later look lacks is dropped from the latest."""
         shown = self.snapshots.shown
-        services = shown.get("Service", {})
-        slices, plain = shown.get("EndpointSlice", {}), shown.get("Endpoints", {})
+        services = shown.get(("", "Service"), {})
+        slices, plain = shown.get(("discovery.k8s.io", "EndpointSlice"), {}), shown.get(("", "Endpoints"), {})
 
         def endpoints_shown(value: Endpoints) -> Shown:
             return slices if value.slice else plain
 
-        nodes = shown.get("Node", {})
+        nodes = shown.get(("", "Node"), {})
         self.nodes.drop_absent(lambda _: nodes)
         self.services.drop_absent(lambda _: services)
         self.endpoints.drop_absent(endpoints_shown)
