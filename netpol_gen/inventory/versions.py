@@ -108,13 +108,19 @@ class Looks(Latest[T]):
     def add(self, value: T, look: Look) -> None:
         """One look."""
         key = self.name(value)
-        self._add(key, (-1 if look.taken is None else look.taken, value))
+        taken = -1 if look.taken is None else look.taken
+        self._add(key, (taken, value))
+        if self._held[key] == (taken, value):
+            self._held[key] = (taken, _older(self._held[key][1], value))
         if look.taken is None:
             return
         of_object = self._looks.setdefault(key, {})
+        since = look.taken if look.since is None else look.since
         held = of_object.get(look.taken)
         if held is None or sorts_behind(value, held[1]):
-            of_object[look.taken] = (look.taken if look.since is None else look.since, value)
+            of_object[look.taken] = (since, value)
+        elif held[1] == value:
+            of_object[look.taken] = (min(since, held[0]), _older(held[1], value))
 
     def went(self, key: Hashable, last_seen: int, gone_by: int) -> None:
         """A history says that the object went between these times."""
@@ -181,6 +187,12 @@ def _versions(looks: Mapping[int, tuple[int, T]], absences: Sequence[tuple[int, 
                 out.append(Version(value, sure_until + 1, taken, follows=True, looked=taken))
         last = taken
     return tuple(out)
+
+
+def _older(one: T, other: T) -> T:
+    """Of two looks that differ at most in when the object was made, the one that knows, or that was first."""
+    made, later = _made(one), _made(other)
+    return other if later is not None and (made is None or later < made) else one
 
 
 def _made(value: Any) -> int | None:

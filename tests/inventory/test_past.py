@@ -119,10 +119,36 @@ def test_an_empty_list_of_services_says_that_there_is_none():
     assert over(inventory, 0, 1000) == ["a-1:8080", "UNKNOWN_PARTY"]
 
 
+@pytest.mark.parametrize("empty", [False, True])
+def test_a_list_of_other_things_called_services_says_nothing_of_them(empty):
+    knative = obj("Service", "k", version="serving.knative.dev/v1", spec={})
+    others = {
+        **listed(*[] if empty else [knative], taken=100, kind="ServiceList"),
+        "apiVersion": "serving.knative.dev/v1",
+    }
+    inventory = load(listed(*PODS, to("s", "a", 8080), taken=0), others)
+    assert over(inventory, 0, 50, 1000) == ["a-1:8080"] * 3
+    assert [s.name for s in inventory.services] == ["s"]
+
+
 def test_a_list_of_some_namespaces_says_nothing_of_others():
     elsewhere = service("s", {"app": "a"}, [{"port": 1}], ip=OTHER, namespace="bank")
     some = listed(elsewhere, taken=100, annotations={"netpol-gen.dev/namespaces": "bank"})
     assert led(load(listed(*PODS, to("s", "a", 8080), taken=0), some), 1000) == "a-1:8080"
+
+
+@pytest.mark.parametrize("taken", [None, 100])
+def test_times_of_making_and_of_changes_do_not_depend_on_the_order_of_files(taken):
+    """Two dumps of one time agree in all but when the Service was made, or since when it has been so."""
+    looks = [listed(*PODS, to("s", "a", 8080, made=made), taken=taken) for made in (None, 0, 50)]
+    for several in itertools.permutations(looks):
+        assert over(load(*several), -6, 10, 60) == ["UNKNOWN_PARTY", "a-1:8080", "a-1:8080"]
+    first, full = (listed(*PODS, to("s", "a", p), taken=t) for t, p in ((0, 9090), (100, 8080)))
+    since = [
+        listed(to("s", "a", 8080), taken=100, annotations={"netpol-gen.dev/changes-since": at(t)}) for t in (60, 80)
+    ]
+    for several in itertools.permutations([full, *since]):
+        assert over(load(first, *several), 50, 70, 106) == ["a-1:9090", "AMBIGUOUS", "a-1:8080"]
 
 
 def test_an_undated_dump_plays_no_part_beside_dated_ones():
