@@ -117,7 +117,10 @@ class Dialled:
         self._forms: list[int] = sorted({t for each in self._services for t in self._service_changes(each)})
         hosts = [p for p in index.by_host_port.get((port, protocol), ()) if self._node and p.node == self._node.name]
         selected = [*{id(each): each for each in self._pods.values()}.values(), _Selected.of(hosts)]
-        self.singly: bool = all(each.singly for each in selected)
+        self._told: dict[tuple[int, ServicePort], Targets] = {}
+        """By version of a slice all of whose endpoints name their pods, where it leads at any time."""
+        self._many = self._endpoints_listed() > _MANY
+        self.singly: bool = not self._many and all(each.singly for each in selected)
         """Whether the pods of an answer are the ones that were there, and not just some of their workload."""
         times = {t for each in selected for t in each.moments()}
         for each in self._services:
@@ -202,6 +205,13 @@ class Dialled:
     def _slices(self, service: Service) -> Sequence[Versions[Endpoints]]:
         return self._inventory.index.ever_endpoints.get(f"{service.namespace}/{service.name}", ())
 
+    def _endpoints_listed(self) -> int:
+        """How many endpoints those Services have that have no selector, and this port."""
+        values = [version.value for each in self._services for version in each]
+        names = {(s.namespace, s.name): s for s in values if not s.selector and any(True for _ in self._ports(s))}
+        slices = (each for service in names.values() for each in self._slices(service))
+        return sum(max(len(version.value.backends) for version in each) for each in slices)
+
     def _service_changes(self, service: Versions[Service]) -> Iterator[int]:
         yield from changes(service, self._guard)
         if any(not version.value.selector for version in service):
@@ -234,15 +244,26 @@ class Dialled:
 
     def _listed(self, endpoints: Versions[Endpoints], port: ServicePort, time: int) -> set[Targets]:
         found, absent = possible(endpoints, time, self._guard)
-        options = {_sorted(self._endpoints(version.value, port, time)) for version in found}
+        options = {self._endpoints(version, port, time) for version in found}
         return options | {()} if absent or not found else options
 
-    def _endpoints(self, endpoints: Endpoints, port: ServicePort, time: int) -> Iterator[Target]:
-        for backend in endpoints.backends:
-            if (backend.port_name, backend.protocol) != (port.name, port.protocol):
-                continue
-            if backend.address.version == self._family:
-                yield Target(self._pod_of(backend.pod, backend.address, time), backend.address, backend.port)
+    def _endpoints(self, version: Version[Endpoints], port: ServicePort, time: int) -> Targets:
+        """Where one form of a slice leads; of very many endpoints one of each kind."""
+        key = (id(version), port)
+        known = self._told.get(key)
+        if known is None:
+            targets: dict[object, Target] = {}
+            for backend in version.value.backends:
+                if (backend.port_name, backend.protocol) != (port.name, port.protocol):
+                    continue
+                if backend.address.version == self._family:
+                    pod = self._pod_of(backend.pod, backend.address, time)
+                    kind = _kind(pod) if pod is not None and self._many else (backend.pod, backend.address)
+                    targets.setdefault((kind, backend.port), Target(pod, backend.address, backend.port))
+            known = _sorted(targets.values())
+            if all(backend.pod for backend in version.value.backends):
+                self._told[key] = known
+        return known
 
     def _pod_of(self, name: str, address: Address, time: int) -> Pod | None:
         if name:

@@ -366,3 +366,16 @@ def test_pods_that_have_another_address_family_are_of_another_kind():
     found = find_edges(flows_of(*rows), load(*old, *new, client, svc), Config())
     assert {(str(e.dst), v.flows) for e, v in found.accepted.items()} == {("shop/w[StatefulSet]", 1)}
     assert found.ledger.set_aside == {Reason.NO_BACKEND: 1}
+
+
+@pytest.mark.parametrize("count", [3, 150])
+@pytest.mark.parametrize("named", [True, False])
+def test_of_many_endpoints_one_of_each_kind_is_told(count, named):
+    owners = {f"{app}-{i}": f"10.1.{n}.{i + 1}" for n, app in enumerate("ab", 1) for i in range(count)}
+    pods = [pod(n, ip, owner=("StatefulSet", n.partition("-")[0])) for n, ip in owners.items()]
+    slices = endpoint_slice("s-x", "s", {ip: n if named else None for n, ip in owners.items()}, [{"port": 8080}])
+    inventory = load(*pods, pod("client", CLIENT), service("s", None, [{"port": 80}], ip=VIP), slices)
+    there = Dialled(inventory, ipaddress.ip_address(VIP), 80, Protocol.TCP, GUARD)
+    ((targets,),) = there.at(ns(0)).answers
+    assert (len(targets), there.singly) == ((6, True) if count == 3 else (2, False))
+    assert led(inventory, 0) == "a:8080 b:8080"
