@@ -116,13 +116,14 @@ class Dialled:
         """By version, of those that have the port: of a port that a sweep tries nothing needs to be known."""
         self._forms: list[int] = sorted({t for each in self._services for t in self._service_changes(each)})
         hosts = [p for p in index.by_host_port.get((port, protocol), ()) if self._node and p.node == self._node.name]
-        selected = [*{id(each): each for each in self._pods.values()}.values(), _Selected.of(hosts)]
+        selected = {id(each): each for each in self._pods.values()}.values()
         self._told: dict[tuple[int, ServicePort], Targets] = {}
         """By version of a slice all of whose endpoints name their pods, where it leads at any time."""
         self._many = self._endpoints_listed() > _MANY
         self.singly: bool = not self._many and all(each.singly for each in selected)
         """Whether the pods of an answer are the ones that were there, and not just some of their workload."""
         times = {t for each in selected for t in each.moments()}
+        times.update(t for pod in hosts for t in _moments(pod))
         for each in self._services:
             if any(id(version) in self._pods and self._pods[id(version)].by_slices for version in each):
                 times.update(self._slice_changes(each))
@@ -160,7 +161,7 @@ class Dialled:
             forms, answers = [forms[one]], [answers[one]]
         if self._node is not None:
             pods = host_ports(self._inventory, self._node, self._port, self._protocol, self._family, time)
-            answers.append((tuple(pods),))
+            answers.append(_one_at_a_time(list(pods), time))
             owned = True
         return Answer(tuple(forms), tuple(answers), owned)
 
@@ -275,6 +276,23 @@ class Dialled:
 
 def _sorted(targets: Iterable[Target]) -> Targets:
     return tuple(sorted(set(targets), key=target_key))
+
+
+def _moments(pod: Pod) -> Iterator[int]:
+    """Times from which a pod is there, is so no more for sure, and is there no more."""
+    yield from () if pod.started is None else (pod.started,)
+    yield from (time + 1 for time in (pod.unsure_from, pod.ended) if time is not None)
+
+
+def _one_at_a_time(targets: Sequence[Target], time: int) -> tuple[Targets, ...]:
+    """A node's port is one pod's: where one is there for sure, others that may have gone by then have."""
+    sure = _sorted(t for t in targets if t.pod is not None and (t.pod.unsure_from is None or time <= t.pod.unsure_from))
+    if sure or not targets:
+        return (sure,)
+    pods: dict[int, list[Target]] = {}
+    for target in targets:
+        pods.setdefault(id(target.pod), []).append(target)
+    return tuple(_sorted(each) for each in pods.values())
 
 
 def _union(spans: Sequence[tuple[int | None, int | None]]) -> Iterator[int]:

@@ -193,6 +193,24 @@ def test_a_node_port_that_moved():
     assert [called(t, 30081) for t in (50, 106)] == ["AMBIGUOUS", "shop/a-1[Pod]:8080"]
 
 
+def test_a_host_port_is_of_one_pod_at_a_time():
+    def hosting(name: str, ip: str, start: float) -> dict:
+        return pod(name, ip, start=start, ports=[{"containerPort": 8080, "hostPort": 80}])
+
+    def called(inventory: Inventory, seconds: float) -> str:
+        facts = {"first_seen": ns(seconds), "last_seen": ns(seconds)}
+        found = find_edges(flows_of(row("203.0.113.7", "192.168.0.1", 80, **facts)), inventory, Config())
+        return " ".join(e.dst.name for e in found.accepted) or next(iter(found.ledger.set_aside)).name
+
+    host, first, second = node("n1", "192.168.0.1"), hosting("a", "10.1.0.1", -90), hosting("b", "10.1.0.2", 60)
+    inventory = load(listed(first, host, taken=0), listed(second, host, taken=100))
+    # Nobody knows when the first one went, but it had when the second one came.
+    assert [called(inventory, t) for t in (0, 30, 59, 60, 80, 120)] == ["a", "a", "a", "b", "b", "b"]
+    other = hosting("c", "10.1.0.3", -50)
+    inventory = load(listed(first, host, taken=-60), listed(other, host, taken=0), listed(host, second, taken=100))
+    assert [called(inventory, t) for t in (-70, -20, 30, 80)] == ["a", "c", "c", "b"]
+
+
 def test_endpoints_of_a_service_without_selector_changed():
     db = service("db", None, [{"port": 5432, "name": "sql"}], ip=VIP)
     sql = [{"name": "sql", "port": 5432}]
