@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from netpol_gen.inventory.base import Inventory
-from netpol_gen.inventory.objects import Endpoints, Labels, Pod, Service, ServicePort
+from netpol_gen.inventory.objects import Backend, Endpoints, Labels, Pod, Service, ServicePort
 from netpol_gen.inventory.targets import Target, host_ports, on_pod, target_key, there
 from netpol_gen.inventory.versions import Version, Versions, changes, possible
 from netpol_gen.model import Protocol
@@ -118,12 +118,15 @@ class Dialled:
         hosts = [p for p in index.by_host_port.get((port, protocol), ()) if self._node and p.node == self._node.name]
         selected = {id(each): each for each in self._pods.values()}.values()
         self._told: dict[tuple[int, ServicePort], Targets] = {}
-        """By version of a slice all of whose endpoints name their pods, where it leads at any time."""
-        self._many = self._endpoints_listed() > _MANY
+        """By version of a slice where it leads, if that is so at any time."""
+        listed = self._without_selector()
+        self._many = sum(max(len(version.value.backends) for version in each) for each in listed) > _MANY
         self.singly: bool = not self._many and all(each.singly for each in selected)
         """Whether the pods of an answer are the ones that were there, and not just some of their workload."""
         times = {t for each in selected for t in each.moments()}
         times.update(t for pod in hosts for t in _moments(pod))
+        backends = dict.fromkeys(b for each in listed for version in each for b in version.value.backends)
+        times.update(t for b in backends if self._varies(b) for pod in self._holders(b) for t in _moments(pod))
         for each in self._services:
             if any(id(version) in self._pods and self._pods[id(version)].by_slices for version in each):
                 times.update(self._slice_changes(each))
@@ -206,12 +209,11 @@ class Dialled:
     def _slices(self, service: Service) -> Sequence[Versions[Endpoints]]:
         return self._inventory.index.ever_endpoints.get(f"{service.namespace}/{service.name}", ())
 
-    def _endpoints_listed(self) -> int:
-        """How many endpoints those Services have that have no selector, and this port."""
+    def _without_selector(self) -> list[Versions[Endpoints]]:
+        """Slices of the Services that have no selector, and this port."""
         values = [version.value for each in self._services for version in each]
-        names = {(s.namespace, s.name): s for s in values if not s.selector and any(True for _ in self._ports(s))}
-        slices = (each for service in names.values() for each in self._slices(service))
-        return sum(max(len(version.value.backends) for version in each) for each in slices)
+        found = {(s.namespace, s.name): s for s in values if not s.selector and any(True for _ in self._ports(s))}
+        return [each for service in found.values() for each in self._slices(service)]
 
     def _service_changes(self, service: Versions[Service]) -> Iterator[int]:
         yield from changes(service, self._guard)
@@ -258,20 +260,37 @@ class Dialled:
                 if (backend.port_name, backend.protocol) != (port.name, port.protocol):
                     continue
                 if backend.address.version == self._family:
-                    pod = self._pod_of(backend.pod, backend.address, time)
+                    pod = self._pod_of(backend, time)
                     kind = _kind(pod) if pod is not None and self._many else (backend.pod, backend.address)
                     targets.setdefault((kind, backend.port), Target(pod, backend.address, backend.port))
             known = _sorted(targets.values())
-            if all(backend.pod for backend in version.value.backends):
+            if not any(self._varies(backend) for backend in version.value.backends):
                 self._told[key] = known
         return known
 
-    def _pod_of(self, name: str, address: Address, time: int) -> Pod | None:
-        if name:
-            namespace, _, bare = name.partition("/")
-            return self._inventory.pod(namespace, bare)
-        holders = [pod for pod in self._inventory.index.held_by.get(address, ()) if there(pod, time)]
-        return holders[0] if len(holders) == 1 else None
+    def _holders(self, backend: Backend) -> Sequence[Pod]:
+        """Pods that may be meant by an endpoint, in the order of their start."""
+        held = self._inventory.index.held_by.get(backend.address, ())
+        if not backend.pod:
+            return held
+        namespace, _, name = backend.pod.partition("/")
+        named = [pod for pod in held if (pod.namespace, pod.name) == (namespace, name)]
+        # On the host's network a pod holds no address.
+        other = None if named else self._inventory.pod(namespace, name)
+        return named if other is None else [other]
+
+    def _varies(self, backend: Backend) -> bool:
+        """Whether it depends on the time who is meant: a name can be used again, by another workload's pod."""
+        holders = self._holders(backend)
+        return len({_kind(pod) for pod in holders}) > 1 if backend.pod else bool(holders)
+
+    def _pod_of(self, backend: Backend, time: int) -> Pod | None:
+        holders = self._holders(backend)
+        present = [pod for pod in holders if there(pod, time)]
+        if backend.pod:
+            # Of several of one name only the last one is still there.
+            return (present or holders)[-1] if holders else None
+        return present[0] if len(present) == 1 else None
 
 
 def _sorted(targets: Iterable[Target]) -> Targets:

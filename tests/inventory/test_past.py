@@ -224,6 +224,33 @@ def test_endpoints_of_a_service_without_selector_changed():
     assert led(load(*same), 50, port=5432) == "a-1:5432"
 
 
+def test_a_name_in_a_slice_means_the_pod_of_that_time():
+    # An operator took over: other owners, the same names.
+    pods = [pod("db-0", ip, owner=(kind, "db"), start=start, metadata={"uid": ip})
+            for ip, kind, start in (("10.1.0.1", "StatefulSet", -90), ("10.1.0.2", "Cluster", 60))]  # fmt: skip
+    db, sql = service("db", None, [{"port": 80}], ip=VIP), [{"port": 5432}]
+    looks = [listed(pods[i], pod("client", CLIENT), db, endpoint_slice("x", "db", {ip: "db-0"}, sql), taken=taken)
+             for taken, i, ip in ((0, 0, "10.1.0.1"), (40, 0, "10.1.0.1"), (100, 1, "10.1.0.2"))]  # fmt: skip
+    rows = [row(CLIENT, VIP, 80, first_seen=ns(t), last_seen=ns(t), src_port=40000 + t) for t in (-80, 20, 106)]
+    kinds = ["StatefulSet", "StatefulSet", "Cluster"]
+    for each, kind in zip(rows, kinds, strict=True):
+        assert [e.dst.kind for e in find_edges(flows_of(each), load(*looks), Config()).accepted] == [kind]
+    both = find_edges(flows_of(*rows), load(*looks), Config())
+    assert {e.dst.kind: v.flows for e, v in both.accepted.items()} == {"StatefulSet": 2, "Cluster": 1}
+
+
+def test_an_endpoint_that_names_no_pod_is_whoever_has_the_address():
+    old = web("a-1", "10.1.0.1", start=-90, metadata={"deletionTimestamp": at(100)})
+    new = web("b-1", "10.1.0.1", start=200)
+    slices = endpoint_slice("x", "db", {"10.1.0.1": None}, [{"port": 5432}])
+    inventory = load(old, new, pod("client", CLIENT), service("db", None, [{"port": 80}], ip=VIP), slices)
+    rows = [row(CLIENT, VIP, 80, first_seen=ns(t), last_seen=ns(t), src_port=40000 + t) for t in (50, 150, 250)]
+    for order in itertools.permutations(rows):
+        found = find_edges(flows_of(*order), inventory, Config())
+        assert {e.dst.name: v.flows for e, v in found.accepted.items()} == {"a-1": 1, "b-1": 1}
+        assert found.ledger.set_aside == {Reason.UNKNOWN_PARTY: 1}
+
+
 def _slice(ready: dict[str, bool]) -> dict:
     found = endpoint_slice("s-x", "s", {"10.1.0.1": "a-1", "10.1.0.2": "b-1"}, [{"port": 8080}])
     for endpoint in found["endpoints"]:
