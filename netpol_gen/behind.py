@@ -28,7 +28,7 @@ _NODE, _OWN_NODE, _API = (KIND[k] for k in (ExternalKind.NODE, ExternalKind.OWN_
 def behind_vips(lines: Lines, dialled: np.ndarray, times: Times, book: Book) -> Lines:
     """One line per distinct (workload, port) behind a dialled address, as of the time of the flow.
 
-    `dialled` is what `dialled` gives; `times` are by row of the table.
+    `dialled` is what `dialled` gives; `times`, of first and last call, are by row of the table.
     """
     chosen = np.flatnonzero((dialled >= 0) & (lines.reason < 0))
     if not len(chosen):

@@ -161,7 +161,10 @@ def _finish(lines: Lines, columns: Columns, addresses: Sequence[str], times: Tim
     lines.refuse(lines.dst_port <= 0, Reason.BAD_FIELD)
     vips = np.array([book.vips.get(address, -1) for address in addresses], dtype=np.int64)
     dialled = behind.dialled(lines, vips, ~known(table.column("backend_ip")), book)
-    lines = behind.behind_vips(lines, dialled, times, book)
+    # A connection that lasted goes on to the pod that it began with, if it is known when it began.
+    once = (numbers(table.column("flows")) == 1) & (times.first == numbers(table.column("first_seen")))
+    calls = Times(times.first, np.where(once, times.first, times.last), times.guard)
+    lines = behind.behind_vips(lines, dialled, calls, book)
     _refuse_ephemeral(lines, numbers(table.column("signals")), book.listening)
     behind.api_server_ports(lines, book)
     behind.own_nodes(lines, lists(table.column("nodes")), book)

@@ -66,23 +66,36 @@ class _Selected:
         return cls(tuple(pods), tuple(numbers.setdefault(_kind(pod), len(numbers)) for pod in pods))
 
     def moments(self) -> Iterator[int]:
-        """Times from which a pod is there or no more, or else the first or last of its kind."""
-        spans: dict[int, list[tuple[int | None, int | None]]] = {}
+        """Times from which a pod is there or no more, or perhaps no more, or else the first or last of its kind."""
+        lives: dict[int, list[tuple[int | None, int | None]]] = {}
+        sure: dict[int, list[tuple[int | None, int | None]]] = {}
         singly = self.singly
         for number, (pod, kind) in enumerate(zip(self.pods, self.kinds, strict=True)):
-            spans.setdefault(number if singly else kind, []).append((pod.started, pod.ended))
-        for found in spans.values():
+            key = number if singly else kind
+            lives.setdefault(key, []).append((pod.started, pod.ended))
+            sure.setdefault(key, []).append((pod.started, _sure_until(pod)))
+        for found in (*lives.values(), *sure.values()):
             yield from _union(found)
 
     def there(self, time: int) -> list[Pod]:
-        """The pods that were there, or else one of each kind."""
-        if self.singly:
-            return [pod for pod in self.pods if there(pod, time)]
-        found: dict[int, Pod] = {}
-        for pod, kind in zip(self.pods, self.kinds, strict=True):
-            if kind not in found and there(pod, time):
-                found[kind] = pod
-        return list(found.values())
+        """The pods that were there, or else one of each kind; those that may have gone by then if there is no other."""
+        pods = [(pod, kind) for pod, kind in zip(self.pods, self.kinds, strict=True) if there(pod, time)]
+        sure = [(pod, kind) for pod, kind in pods if _sure(pod, time)]
+        found = sure or pods
+        return [pod for pod, _ in found] if self.singly else list({kind: pod for pod, kind in reversed(found)}.values())
+
+
+def _sure_until(pod: Pod) -> int | None:
+    """Until when a pod was there for sure, `None` for the end."""
+    if pod.unsure_from is not None or pod.ended is not None or pod.live:
+        return pod.ended if pod.unsure_from is None else pod.unsure_from
+    # Completed at an unknown time.
+    return _EVER[0] if pod.started is None else pod.started
+
+
+def _sure(pod: Pod, time: int) -> bool:
+    until = _sure_until(pod)
+    return until is None or time <= until
 
 
 def _kind(pod: Pod) -> object:
@@ -300,12 +313,12 @@ def _sorted(targets: Iterable[Target]) -> Targets:
 def _moments(pod: Pod) -> Iterator[int]:
     """Times from which a pod is there, is so no more for sure, and is there no more."""
     yield from () if pod.started is None else (pod.started,)
-    yield from (time + 1 for time in (pod.unsure_from, pod.ended) if time is not None)
+    yield from (time + 1 for time in (_sure_until(pod), pod.ended) if time is not None)
 
 
 def _one_at_a_time(targets: Sequence[Target], time: int) -> tuple[Targets, ...]:
     """A node's port is one pod's: where one is there for sure, others that may have gone by then have."""
-    sure = _sorted(t for t in targets if t.pod is not None and (t.pod.unsure_from is None or time <= t.pod.unsure_from))
+    sure = _sorted(t for t in targets if t.pod is not None and _sure(t.pod, time))
     if sure or not targets:
         return (sure,)
     pods: dict[int, list[Target]] = {}

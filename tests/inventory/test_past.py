@@ -39,9 +39,12 @@ def to(name: str, app: str, target: int, ip: str = VIP, made: float | None = Non
     return found
 
 
-def led(inventory: Inventory, seconds: float, address: str = VIP, port: int = 80, until: float | None = None) -> str:
+def led(
+    inventory: Inventory, seconds: float, address: str = VIP, port: int = 80, until: float | None = None, calls: int = 1
+) -> str:
     """Where a call at a time goes, as the edges tell; else why nobody can say."""
     times = {"first_seen": ns(seconds), "last_seen": ns(seconds if until is None else until)}
+    times |= {"flows": calls, "records": calls}
     found = find_edges(flows_of(row(CLIENT, address, port, **times)), inventory, Config())
     if found.accepted:
         return " ".join(sorted(f"{e.dst.name}:{e.port}" for e in found.accepted))
@@ -64,10 +67,10 @@ def test_a_target_port_that_changed_between_two_looks():
 
 def test_a_row_that_spans_a_change_is_nobodys():
     inventory = load(listed(*PODS, to("s", "a", 8080), taken=0), listed(*PODS, to("s", "a", 9090), taken=100))
-    assert led(inventory, -50, until=500) == "AMBIGUOUS"
-    assert led(inventory, -50, until=500, port=81) == "a-1:81"
+    assert led(inventory, -50, until=500, calls=2) == "AMBIGUOUS"
+    assert led(inventory, -50, until=500, port=81, calls=2) == "a-1:81"
     back = load(*(listed(*PODS, to("s", "a", p), taken=t) for t, p in ((0, 8080), (100, 9090), (200, 8080))))
-    assert led(back, -50, until=500) == "AMBIGUOUS"
+    assert led(back, -50, until=500, calls=2) == "AMBIGUOUS"
 
 
 def test_an_address_that_another_service_got():
@@ -424,3 +427,26 @@ def test_of_many_endpoints_one_of_each_kind_is_told(count, named):
     ((targets,),) = there.at(ns(0)).answers
     assert (len(targets), there.singly) == ((6, True) if count == 3 else (2, False))
     assert led(inventory, 0) == "a:8080 b:8080"
+
+
+def test_a_pod_that_may_have_gone_serves_only_where_there_is_no_other():
+    both = {"app": "s"}
+    svc = service("s", both, [{"port": 80, "targetPort": 8080}], ip=VIP)
+    old, new = pod("old", "10.1.0.1", labels=both), pod("new", "10.1.0.2", labels=both, start=60)
+    for many in (1, 20):
+        olds = [pod(f"old{i}", f"10.1.1.{i}", labels=both, owner=("StatefulSet", "old")) for i in range(many)]
+        news = [pod(f"new{i}", f"10.1.2.{i}", labels=both, owner=("StatefulSet", "new"), start=60) for i in range(many)]
+        looks = [listed(*pods, pod("client", CLIENT), svc, taken=t) for t, pods in ((0, olds), (100, news))]
+        assert over(load(*looks), -50, 50, 80, 150) == ["old:8080", "old:8080", "new:8080", "new:8080"]
+    done = pod("old", "10.1.0.1", labels=both, start=-100, status={"phase": "Succeeded"})
+    assert over(load(done, new, pod("client", CLIENT), svc), 0, 80) == ["old:8080", "new:8080"]
+    assert led(load(old, new, pod("client", CLIENT), svc), 80) == "new:8080 old:8080"
+
+
+def test_one_long_connection_stays_with_the_pod_that_it_began_with():
+    later = pod("z-1", "10.1.0.3", labels={"app": "a"}, start=700)
+    inventory = load(*PODS, later, to("s", "a", 8080))
+    assert led(inventory, 100, until=900) == "a-1:8080"
+    several = row(CLIENT, VIP, 80, first_seen=ns(100), last_seen=ns(900), flows=2, records=2)
+    found = find_edges(flows_of(several), inventory, Config())
+    assert {e.dst.name for e in found.accepted} == {"a-1", "z-1"}
