@@ -51,6 +51,16 @@ class Handovers:
         times = np.array([time for each in kept.values() for time in each], dtype=np.int64)
         return cls(tuple(kept), np.cumsum(lengths), times)
 
+    def within(self, first: int, last: int) -> Handovers:
+        """Those that matter to records from `first` to `last`: what changed before or after is all one to them."""
+        kept = (self.times > first) & (self.times <= last)
+        if kept.all():
+            return self
+        owner = np.repeat(np.arange(len(self.addresses)), np.diff(self.offsets))[kept]
+        some, lengths = np.unique(owner, return_counts=True)
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        return Handovers(tuple(self.addresses[i] for i in some.tolist()), offsets, self.times[kept])
+
     def __bool__(self) -> bool:
         """Whether any address changes hands."""
         return bool(self.addresses)

@@ -95,7 +95,12 @@ def read(items: Sequence[Input], options: vpc.Options) -> Flows:
         records, layouts = vpc.union(queries), {plan.layout for plan in plans}
         # Files can be read twice, lines are a stream.
         once = any(layout.kind is not Kind.PARQUET for layout in groups)
-        folded = vpc_periods.fold(engine, records, aws_sql.MEANING, options.handovers, places=once)
+        handovers = options.handovers
+        if once:
+            handovers = vpc_periods.relevant(handovers, (item.head for item in items if item.head))
+        elif queries:
+            handovers = vpc_periods.measured(engine, records, handovers)
+        folded = vpc_periods.fold(engine, records, aws_sql.MEANING, handovers, places=once)
         result = engine.query(folded) if queries else iter(())
         table = vpc_table.gather(result, SOURCE, names, account, lambda text: explain(text, layouts))
         if account.unplaced and not once:

@@ -75,7 +75,8 @@ def read(items: Sequence[Input], options: vpc.Options) -> Flows:
         lines = vpc_json.Json(account, count=False).batches(list(enumerate(items)))
         engine.stream("input", vpc_lines.schema(), lines)
         tuples = vpc_json.unpack(engine, account, "tuples", _unpack_sql("input"))
-        result = engine.query(vpc_periods.fold(engine, _records(tuples, options.window), MEANING, options.handovers))
+        handovers = vpc_periods.relevant(options.handovers, (item.head for item in items if item.head))
+        result = engine.query(vpc_periods.fold(engine, _records(tuples, options.window), MEANING, handovers))
         table = vpc_table.gather(result, SOURCE, names, account, explain)
     return vpc_table.finish(table, account, SOURCE, names, ())
 

@@ -138,7 +138,8 @@ def read(items: Sequence[Input], options: vpc.Options) -> Flows:
             if shape.packed:
                 lines = vpc_json.unpack(engine, account, f"unpacked_{index}", _unpack_sql(lines))
             queries.append(_records(shape, lines, options.window))
-        result = engine.query(vpc_periods.fold(engine, vpc.union(queries), MEANING, options.handovers))
+        handovers = vpc_periods.relevant(options.handovers, (item.head for item in items if item.head))
+        result = engine.query(vpc_periods.fold(engine, vpc.union(queries), MEANING, handovers))
         table = vpc_table.gather(result, SOURCE, names, account, explain)
     return vpc_table.finish(table, account, SOURCE, names, ())
 

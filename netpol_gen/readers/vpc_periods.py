@@ -5,13 +5,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from netpol_gen.codes import numbered, texts
-from netpol_gen.handovers import Handovers
+from netpol_gen.handovers import LAST, Handovers
 from netpol_gen.readers import vpc
 from netpol_gen.readers.columns import array, chosen
 from netpol_gen.readers.vpc_table import address
@@ -21,11 +25,55 @@ if TYPE_CHECKING:
 
 _TABLE, _CANONICAL = "periods", "canonical"
 _REMEMBERED = 1 << 16
+_TIMES = re.compile(
+    rb"(?<![0-9A-Za-z.-])(?:1[0-9]{9}(?:[0-9]{3})?(?![0-9])|20[1-3][0-9]-[01][0-9]-[0-3][0-9]T[0-2][0-9])"
+)
+"""Seconds or milliseconds since 2001, or the hour of an RFC 3339 time."""
+_SCANNED = 4096
+"""So many bytes of each file are looked at."""
+_SLACK = 2 * 3600
+"""Seconds: what begins so much before the first record that is looked at is not reckoned with."""
 _FIRST = "[1-9a-f][0-9a-f]{0,3}"
 _NEXT = f"(:(0|{_FIRST}))"
 USUAL = "|".join([f"{_FIRST}{_NEXT}{{7}}", *(f"{_FIRST}{_NEXT}{{{n}}}:({_NEXT}{{1,{5 - n}}}|:)" for n in range(5))])
 UNUSUAL = (":0:0", "::0", ":0::")
 """IPv6 addresses that match the one and have none of the others are surely in canonical form, and no mapped IPv4."""
+
+
+def relevant(handovers: Handovers, heads: Iterable[bytes]) -> Handovers:
+    """Those that may lie in the time that files tell of, by what their beginnings say: keeping rows apart costs time.
+
+    Files that are not in order lose no more than that: a row of theirs may span a hand-over, and is ambiguous then.
+    """
+    if not handovers:
+        return handovers
+    first = None
+    for head in heads:
+        told = [_seconds(found) for found in _TIMES.findall(head[:_SCANNED])]
+        if not told:
+            return handovers
+        first = min(told) if first is None else min(first, *told)
+    return handovers if first is None else handovers.within((first - _SLACK) * vpc.NS, LAST)
+
+
+def measured(engine: vpc.Engine, records: str, handovers: Handovers) -> Handovers:
+    """The same by the records, where reading their times alone is cheap and they can be read again."""
+    if not handovers:
+        return handovers
+    ends = [
+        row for b in engine.query(f"SELECT min(first) AS a, max(last) AS b FROM ({records})") for row in b.to_pylist()
+    ]
+    (row,) = ends
+    return handovers if row["a"] is None else handovers.within(row["a"], row["b"])
+
+
+def _seconds(text: bytes) -> int:
+    if text[4:5] == b"-":
+        year, month, day, hour = (int(text[a:b]) for a, b in ((0, 4), (5, 7), (8, 10), (11, 13)))
+        with contextlib.suppress(ValueError):
+            return int(datetime(year, month, day, hour, tzinfo=UTC).timestamp())
+        return 0
+    return int(text[:10])
 
 
 def fold(engine: vpc.Engine, records: str, meaning: vpc.Meaning, handovers: Handovers, *, places: bool = True) -> str:

@@ -142,12 +142,13 @@ def table(directory: Path, form: str) -> int:
 
 
 def edges(directory: Path, form: str) -> int:
-    """Files to resolved edges."""
+    """Files to resolved edges, as commands do it: no row spans a time at which an address changes hands."""
+    from netpol_gen.api import load_flows
     from netpol_gen.edges import find_edges
     from netpol_gen.inventory import load_inventory
-    from netpol_gen.readers import read_flows
 
-    return len(find_edges(read_flows([directory / form]), load_inventory([directory / "inventory.json"])).accepted)
+    held = load_inventory([directory / "inventory.json"])
+    return len(find_edges(load_flows([directory / form], inventory=held), held).accepted)
 
 
 def inventory() -> dict[str, Any]:
@@ -176,6 +177,7 @@ IMPORTED = (
     "netpol_gen.readers.table",
     "netpol_gen.inventory",
     "netpol_gen.edges",
+    "netpol_gen.api",
 )
 
 

@@ -379,3 +379,53 @@ def test_the_engine_holds_the_periods_and_lets_the_records_pass():
         plan = pa.Table.from_batches(engine.query(f"EXPLAIN {sql}")).to_pylist()[0]["explain_value"]
     assert plan.count("LEFT") == 2
     assert "RIGHT" not in plan
+
+
+# --- what lies outside of what is told --------------------------------------------------------------------------------
+
+
+@given(st.lists(st.integers(0, 60), max_size=6), st.integers(0, 60), st.integers(0, 60), st.data())
+def test_changes_outside_tell_records_apart_no_better(times, first, last, data):
+    first, last = sorted((first, last))
+    every = Handovers.of({WEB: times, DB: [30]})
+    kept = every.within(first, last)
+    assert all(first < time <= last for time in kept.times.tolist())
+    where = {address: i for i, address in enumerate(kept.addresses)}
+
+    def periods(found: Handovers, which: int, *spans: tuple[int, int]) -> list[int]:
+        begin, end = (np.array([span[i] for span in spans]) for i in (0, 1))
+        return found.number(np.full(len(spans), which), begin, end).tolist()
+
+    for which, address in enumerate(every.addresses):
+        spans = [sorted(data.draw(st.tuples(*[st.integers(first, last)] * 2))) for _ in range(2)]
+        before = periods(every, which, *spans)
+        after = periods(kept, where.get(address, -1), *spans)
+        assert (before[0] == before[1] != SPANS) <= (after[0] == after[1])
+        assert (SPANS not in before and before[0] != before[1]) == (after[0] != after[1] and SPANS not in after)
+
+
+@pytest.mark.parametrize("form", ["vpc.log", "vpc.parquet", "gcp.json", "PT1H.json"])
+def test_changes_long_before_the_log_cost_nothing(tmp_path, monkeypatch, form):
+    when = "2024-05-06T07:08:09Z"
+    path = tmp_path / form
+    if form.endswith("parquet"):
+        test_aws.parquet(path, [record()])
+    else:
+        contents = {
+            "vpc.log": text(record()),
+            "gcp.json": test_gcp.lines(test_gcp.entry(start_time=when, end_time=when)),
+            "PT1H.json": test_azure.blob(test_azure.nsg(test_azure.v2())),
+        }
+        path.write_bytes(contents[form])
+    made, table = [], vpc_periods.table
+    monkeypatch.setattr(vpc_periods, "table", lambda handovers: made.append(handovers) or table(handovers))
+    plain = read_flows([path])
+    first = plain.table.column("first_seen").to_pylist()[0].value // NS
+
+    def changed(seconds: int) -> Flows:
+        ends = [plain.table.column(f"{end}_ip").to_pylist()[0] for end in ("src", "dst")]
+        return read_flows([path], handovers=changes(*ends, at=[first + seconds]))
+
+    assert (changed(-3 * 3600).table, made) == (plain.table, [])
+    assert (changed(60).ledger, len(made)) == (plain.ledger, 1 - form.endswith("parquet"))
+    assert len(read_flows([path], handovers=changes(WEB, at=[first + 5])).table) == 1
