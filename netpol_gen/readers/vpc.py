@@ -194,14 +194,15 @@ _OLDER = """
 met AS (SELECT *, min(first) OVER parts AS began,
     min(period_a) OVER parts <> max(period_a) OVER parts AS other_a,
     min(period_b) OVER parts <> max(period_b) OVER parts AS other_b
-    FROM way WINDOW parts AS (PARTITION BY a, b, x, h)),
+    FROM way WINDOW parts AS (PARTITION BY a, b, x ORDER BY h RANGE BETWEEN 1 PRECEDING AND CURRENT ROW)),
 older AS (SELECT * EXCLUDE (began, other_a, other_b, goes_on)
     REPLACE (CASE WHEN goes_on THEN began ELSE first END AS first,
         CASE WHEN goes_on AND other_a THEN 0 ELSE period_a END AS period_a,
         CASE WHEN goes_on AND other_b THEN 0 ELSE period_b END AS period_b)
     FROM (SELECT *, x >= 0 AND (other_a OR other_b) AND first > began AND NOT ({begins}) AS goes_on FROM met)),"""
 """What goes on of a connection that began in an earlier period is as old as that: whoever has the address by then gets
-the packets, as when a server sends again to a client that is gone, but had no part in opening it."""
+the packets, as when a server sends again to a client that is gone, but had no part in opening it. It is looked for in
+the same hour and the one before, for ports are used again."""
 
 
 def places_sql(records: str) -> str:

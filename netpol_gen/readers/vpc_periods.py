@@ -91,13 +91,13 @@ def table(handovers: Handovers) -> pa.Table:
     """The periods as rows `address`, `h`, `since`, `until`, `number` (from 1): those of each hour that need them.
 
     Rows do not span hours, so most hours of most addresses need none. An hour before a change does: what begins in it
-    may end after the change, and must not be folded with the rest.
+    may end after the change, and must not be folded with the rest. And so does one after it, for what goes on there.
     """
     import pyarrow as pa  # noqa: PLC0415 - half a second that `--help` must not pay
 
     owner = np.repeat(np.arange(len(handovers.addresses)), np.diff(handovers.offsets))
     hours = handovers.times // vpc.HOUR
-    both, near = np.concatenate([owner, owner]), np.concatenate([hours - 1, hours])
+    both, near = np.tile(owner, 3), np.concatenate([hours - 1, hours, hours + 1])
     example, _ = numbered(both, near)
     which, hour = both[example], near[example]
     borders = np.concatenate([hour * vpc.HOUR, (hour + 1) * vpc.HOUR - 1])

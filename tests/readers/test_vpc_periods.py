@@ -128,6 +128,34 @@ def test_what_goes_on_of_a_connection_is_as_old_as_the_connection(tmp_path, who)
         assert flows.table.column("direction").to_pylist() == ["syn", None]
 
 
+BORDER = (START // 3600 + 1) * 3600
+
+
+@pytest.mark.parametrize("change", [BORDER - 60, BORDER + 5])
+@pytest.mark.parametrize("who", [WEB, DB])
+def test_what_goes_on_in_the_next_hour_is_as_old_as_the_connection(tmp_path, who, change):
+    begun = {"start": BORDER - 120, "end": BORDER - 110}
+    late = {"start": BORDER + 10, "end": BORDER + 20}
+    rest = [reply(tcp_flags=0, packets=1, **late), record(tcp_flags=4, packets=1, **late)]
+    calls = [record(**begun), reply(**begun), *rest]
+    flows = read_bytes(tmp_path, text(*calls), name="vpc.log", handovers=changes(who, at=[change]))
+    border = BORDER - START
+    assert [each[:2] + each[3:] for each in told(flows)] == [
+        (border - 120, border - 110, 2),
+        (border - 120, border + 20, 2),
+    ]
+    # Another call at that time is its own.
+    new = record(srcport=40001, **late)
+    flows = read_bytes(tmp_path, text(*calls, new), name="vpc.log", handovers=changes(who, at=[change]))
+    assert (border + 10, border + 20, 1) in [each[:2] + each[3:] for each in told(flows)]
+
+
+def test_what_goes_on_without_a_change_is_of_its_own_hour(tmp_path):
+    calls = [record(start=BORDER - 120, end=BORDER - 110), record(tcp_flags=0, start=BORDER + 10, end=BORDER + 20)]
+    near = read_bytes(tmp_path, text(*calls), name="vpc.log", handovers=changes("10.0.0.3", at=[BORDER]))
+    assert near.table.equals(read_bytes(tmp_path, text(*calls), name="vpc.log").table)
+
+
 def test_a_connection_that_begins_after_a_change_is_of_its_own_time(tmp_path):
     calls = [
         record(),
@@ -353,7 +381,7 @@ def test_the_table_of_periods_leaves_no_time_of_its_hours_out(times):
     spans: dict[tuple[str, int], list[tuple[int, int]]] = {}
     for row in table.to_pylist():
         spans.setdefault((row["address"], row["h"]), []).append((row["since"], row["until"]))
-    wanted = {(a, t // 3600 + far) for a, each in times.items() for t in each for far in (-1, 0)}
+    wanted = {(a, t // 3600 + far) for a, each in times.items() for t in each for far in (-1, 0, 1)}
     assert spans.keys() == wanted
     for (_, hour), found in spans.items():
         found.sort()
