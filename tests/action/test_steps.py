@@ -365,7 +365,9 @@ def test_a_hostile_line_is_no_program(job, name):
     spot = job.files / "spot"
     for text in HOSTILE:
         used = use(job, {**PROPOSE, name: text.format(spot=spot)})
-        assert used.failed, text
+        # The tool's own glob, in which the exports are and all else is left out: no shell has expanded it.
+        glob = text == "*" and name in ("flows", "arguments")
+        assert used.failed is not glob, text
         assert not spot.exists()
         assert "Traceback" not in used.log
 
