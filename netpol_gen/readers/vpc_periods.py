@@ -60,11 +60,9 @@ def measured(engine: vpc.Engine, records: str, handovers: Handovers) -> Handover
     """The same by the records, where reading their times alone is cheap and they can be read again."""
     if not handovers:
         return handovers
-    ends = [
-        row for b in engine.query(f"SELECT min(first) AS a, max(last) AS b FROM ({records})") for row in b.to_pylist()
-    ]
-    (row,) = ends
-    return handovers if row["a"] is None else handovers.within(row["a"], row["b"])
+    batches = engine.query(f"SELECT min(first) AS first, max(last) AS last FROM ({records})")
+    (found,) = (row for batch in batches for row in batch.to_pylist())
+    return handovers if found["first"] is None else handovers.within(found["first"], found["last"])
 
 
 def _seconds(text: bytes) -> int:
