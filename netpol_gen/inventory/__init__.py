@@ -3,7 +3,7 @@
 from netpol_gen.inventory.base import NAME_LABEL, Inventory, empty, pod_key
 from netpol_gen.inventory.history import NAMESPACES, TAKEN_AT
 from netpol_gen.inventory.load import inventory_of, load_inventory
-from netpol_gen.inventory.services import backends_of, service_targets, services_selecting
+from netpol_gen.inventory.services import service_targets, services_selecting
 from netpol_gen.inventory.targets import Target
 from netpol_gen.inventory.timeline import Owner, Timeline
 
@@ -15,7 +15,6 @@ __all__ = [
     "Owner",
     "Target",
     "Timeline",
-    "backends_of",
     "empty",
     "inventory_of",
     "load_inventory",

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from netpol_gen.inventory.base import Inventory
 from netpol_gen.inventory.objects import Backend, Endpoints, Labels, Pod, Service, ServicePort
-from netpol_gen.inventory.targets import Target, host_ports, on_pod, target_key, there
+from netpol_gen.inventory.targets import Target, ended_by, host_ports, on_pod, target_key, there
 from netpol_gen.inventory.versions import Version, Versions, changes, possible
 from netpol_gen.model import Protocol
 from netpol_gen.sets import Address
@@ -72,7 +72,7 @@ class _Selected:
         singly = self.singly
         for number, (pod, kind) in enumerate(zip(self.pods, self.kinds, strict=True)):
             key = number if singly else kind
-            lives.setdefault(key, []).append((pod.started, pod.ended))
+            lives.setdefault(key, []).append((pod.started, ended_by(pod)))
             sure.setdefault(key, []).append((pod.started, _sure_until(pod)))
         for found in (*lives.values(), *sure.values()):
             yield from _union(found)
@@ -143,7 +143,7 @@ class Dialled:
         for each in self._services:
             if any(id(version) in self._pods and self._pods[id(version)].by_slices for version in each):
                 times.update(self._slice_changes(each))
-        self.moments: list[int] = sorted(t for t in times.union(self._forms) if _EVER[0] < t < _EVER[1])
+        self.moments: list[int] = sorted(t for t in times.union(self._forms) if _EVER[0] < t <= _EVER[1])
         """Times from which there may be another answer, ascending."""
         self._known: dict[int, Answer] = {}
 
@@ -313,7 +313,7 @@ def _sorted(targets: Iterable[Target]) -> Targets:
 def _moments(pod: Pod) -> Iterator[int]:
     """Times from which a pod is there, is so no more for sure, and is there no more."""
     yield from () if pod.started is None else (pod.started,)
-    yield from (time + 1 for time in (_sure_until(pod), pod.ended) if time is not None)
+    yield from (time + 1 for time in (_sure_until(pod), ended_by(pod)) if time is not None)
 
 
 def _one_at_a_time(targets: Sequence[Target], time: int) -> tuple[Targets, ...]:

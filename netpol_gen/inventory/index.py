@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from netpol_gen.inventory.objects import Backend, Endpoints, Labels, Node, Pod, Service, ServicePort
+from netpol_gen.inventory.objects import Backend, Endpoints, Labels, Node, Pod, Service
 from netpol_gen.inventory.versions import Past, Versions
 from netpol_gen.model import Protocol, Workload
 from netpol_gen.sets import Address
@@ -29,10 +29,6 @@ class Index:
     nodes: dict[Address, Node] = field(default_factory=dict)
     services: dict[tuple[str, str], Service] = field(default_factory=dict)
     services_in: dict[str, list[Service]] = field(default_factory=lambda: defaultdict(list))
-    services_at: dict[Address, list[Service]] = field(default_factory=lambda: defaultdict(list))
-    node_ports: dict[tuple[int, Protocol], list[tuple[Service, ServicePort]]] = field(
-        default_factory=lambda: defaultdict(list)
-    )
     backends: dict[str, list[Backend]] = field(default_factory=lambda: defaultdict(list))
     """By the Service's `namespace/name`."""
     ever_at: dict[Address, list[Versions[Service]]] = field(default_factory=lambda: defaultdict(list))
@@ -98,11 +94,6 @@ class Index:
     def _add_service(self, service: Service) -> None:
         self.services[service.namespace, service.name] = service
         self.services_in[service.namespace].append(service)
-        for address in dict.fromkeys((*service.cluster_ips, *service.external_ips)):
-            self.services_at[address].append(service)
-        for port in service.ports:
-            if port.node_port is not None:
-                self.node_ports[port.node_port, port.protocol].append((service, port))
 
     def _add_past(self, past: Past) -> None:
         for version in (version for node in past.nodes for version in node):

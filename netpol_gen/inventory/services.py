@@ -1,8 +1,8 @@
-"""Where a Service's address and port really lead: pods and the ports that they listen on.
+"""Where a Service leads at the end of the inventory: pods and the ports that they listen on.
 
-A NetworkPolicy knows nothing of Services. What clients dial (`10.96.0.30:80`, a node's port, a load balancer) becomes
-the backend's own address and port here, through EndpointSlices where the dump has them, else as the endpoints
-controller would do it: the Service's selector over pods, a named target port resolved on each pod by itself.
+A NetworkPolicy knows nothing of Services. A Service's port becomes its backends' own addresses and ports here, through
+EndpointSlices where the dump has them, else as the endpoints controller would do it: the Service's selector over pods,
+a named target port resolved on each pod by itself. What clients dialled at an earlier time: `dialled`.
 """
 
 from __future__ import annotations
@@ -10,41 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from netpol_gen.inventory.base import Inventory
-from netpol_gen.inventory.dialled import Dialled
-from netpol_gen.inventory.objects import Backend, Node, Service, ServicePort
-from netpol_gen.inventory.targets import Target, host_ports, on_pod, target_key
-from netpol_gen.model import Protocol, Workload
-from netpol_gen.sets import Address
-
-
-def backends_of(
-    inventory: Inventory,
-    address: Address,
-    port: int,
-    protocol: Protocol,
-    family: int | None = None,
-    *,
-    at: int | None = None,
-) -> tuple[Target, ...]:
-    """Targets of `address:port`, sorted; `()` if no Service or host port leads on from there, or none has endpoints.
-
-    `family` (4 or 6) is the family of the backends, by default that of `address`. `at` (nanoseconds since the epoch)
-    asks for what may have stood there at that time; without it, for pods that are alive at the end of the inventory.
-    """
-    family = family or address.version
-    found: dict[tuple[str, ...], Target] = {}
-    if at is not None:
-        answers = Dialled(inventory, address, port, protocol, 0, family).at(at).answers
-        found = {target_key(target): target for options in answers for option in options for target in option}
-        return tuple(found[key] for key in sorted(found))
-    node = inventory.node_at(address)
-    for service, service_port in _dialled(inventory, address, node, port, protocol):
-        for target in _targets(inventory, service, service_port, family):
-            found[target_key(target)] = target
-    if node is not None and address in node.addresses:
-        for target in host_ports(inventory, node, port, protocol, family, None):
-            found[target_key(target)] = target
-    return tuple(found[key] for key in sorted(found))
+from netpol_gen.inventory.objects import Backend, Service, ServicePort
+from netpol_gen.inventory.targets import Target, on_pod, target_key
+from netpol_gen.model import Workload
 
 
 def service_targets(
@@ -71,16 +39,6 @@ def services_selecting(inventory: Inventory, workload: Workload) -> tuple[Servic
         for service in inventory.index.services_in.get(workload.namespace, ())
         if service.selector and any(set(service.selector).issubset(labels) for labels in sets)
     )
-
-
-def _dialled(
-    inventory: Inventory, address: Address, node: Node | None, port: int, protocol: Protocol
-) -> Iterator[tuple[Service, ServicePort]]:
-    """The Service ports that a client reaches at an address."""
-    for service in inventory.index.services_at.get(address, ()):
-        yield from ((service, p) for p in service.ports if (p.port, p.protocol) == (port, protocol))
-    if node is not None and address in node.addresses:
-        yield from inventory.index.node_ports.get((port, protocol), ())
 
 
 def _targets(inventory: Inventory, service: Service, port: ServicePort, family: int | None) -> Iterator[Target]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from netpol_gen.inventory.base import Inventory
 from netpol_gen.inventory.objects import Node, Pod, ServicePort
-from netpol_gen.model import Protocol
+from netpol_gen.model import UNKNOWN_TIME, Protocol
 from netpol_gen.sets import Address
 
 
@@ -36,7 +36,7 @@ def on_pod(pod: Pod, port: ServicePort, family: int | None) -> Iterator[Target]:
 
 
 def host_ports(
-    inventory: Inventory, node: Node, port: int, protocol: Protocol, family: int, at: int | None
+    inventory: Inventory, node: Node, port: int, protocol: Protocol, family: int, at: int
 ) -> Iterator[Target]:
     """Pods to which the node forwards one of its own ports."""
     for pod in inventory.index.by_host_port.get((port, protocol), ()):
@@ -46,11 +46,15 @@ def host_ports(
                 yield from (Target(pod, address, number) for number in numbers)
 
 
-def there(pod: Pod, at: int | None) -> bool:
-    """Whether a pod was there at a time, or at the end of the inventory."""
-    if at is None:
-        return pod.live
-    return (pod.started is None or pod.started <= at) and (pod.ended is None or at <= pod.ended)
+def there(pod: Pod, at: int) -> bool:
+    """Whether a pod was there at a time, as far as is known."""
+    end = ended_by(pod)
+    return (pod.started is None or pod.started <= at) and (end is None or at <= end)
+
+
+def ended_by(pod: Pod) -> int | None:
+    """Until when a pod may have been there, `None` if it is alive: one that completed nobody knows when is not."""
+    return UNKNOWN_TIME - 1 if pod.ended is None and not pod.live else pod.ended
 
 
 def target_key(target: Target) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from netpol_gen.edges import find_edges
 from netpol_gen.flowtable import Reason
 from netpol_gen.inventory import Inventory, service_targets
 from netpol_gen.inventory.dialled import Dialled
-from netpol_gen.model import Protocol, Signal
+from netpol_gen.model import UNKNOWN_TIME, Protocol
 from tests.flowrows import flows_of, row
 from tests.inventory.made import SECOND, at, endpoint_slice, listed, load, node, ns, obj, pod, service
 
@@ -331,18 +331,21 @@ def test_never_a_wrong_answer(changed: list[tuple[int, int]], looks: set[int], s
             assert options == [right]
 
 
-def test_signals_of_the_sources_that_show_a_backend_need_none_of_this():
+def test_where_a_backend_is_shown_nothing_of_this_is_asked():
     inventory = load(listed(*PODS, to("s", "a", 8080), taken=0), listed(*PODS, to("s", "a", 9090), taken=100))
     shown = row(CLIENT, VIP, 80, first_seen=ns(50), last_seen=ns(50), backend_ip="10.1.0.1", backend_port=8080)
     found = find_edges(flows_of(shown), inventory, Config())
     assert [str(e) for e in found.accepted] == ["shop/client[Pod] -> shop/a-1[Pod] TCP 8080"]
-    assert Reason.AMBIGUOUS not in found.ledger.set_aside
-    assert Signal.SYN & shown["signals"]
+    assert found.ledger.set_aside == {}
 
 
-def test_obj_is_a_manifest_of_any_kind():
-    # What nobody made says nothing of when.
-    assert load(obj("Service", "plain", spec={"clusterIP": VIP, "ports": [{"port": 80}]})).services[0].created is None
+def test_a_pod_that_completed_nobody_knows_when_serves_nothing_at_the_end():
+    done = web("a-1", "10.1.0.1", status={"phase": "Succeeded"})
+    inventory = load(done, pod("client", CLIENT), to("s", "a", 8080))
+    untimed = {"first_seen": UNKNOWN_TIME, "last_seen": UNKNOWN_TIME}
+    found = find_edges(flows_of(row(CLIENT, VIP, 80, **untimed), row(CLIENT, VIP, 80)), inventory, Config())
+    assert [(str(e), v.flows) for e, v in found.accepted.items()] == [("shop/client[Pod] -> shop/a-1[Pod] TCP 8080", 1)]
+    assert found.ledger.set_aside == {Reason.NO_BACKEND: 1}
 
 
 def test_many_pods_are_told_by_workload():
