@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 _TABLE, _CANONICAL = "periods", "canonical"
 _REMEMBERED = 1 << 16
 _TIMES = re.compile(
-    rb"(?<![0-9A-Za-z.-])(?:1[0-9]{9}(?:[0-9]{3})?(?![0-9])|20[1-3][0-9]-[01][0-9]-[0-3][0-9]T[0-2][0-9])"
+    rb"(?<![0-9A-Za-z.-])(?:1[0-9]{9}(?:[0-9]{3})?(?=[^0-9])|20[1-3][0-9]-[01][0-9]-[0-3][0-9]T[0-2][0-9])"
 )
-"""Seconds or milliseconds since 2001, or the hour of an RFC 3339 time."""
+"""Seconds or milliseconds since 2001, or the hour of an RFC 3339 time. Of a number at the very end there may be more."""
 _SCANNED = 4096
 """So many bytes of each file are looked at."""
 _SLACK = 2 * 3600
@@ -49,7 +49,7 @@ def relevant(handovers: Handovers, heads: Iterable[bytes]) -> Handovers:
         return handovers
     first = None
     for head in heads:
-        told = [_seconds(found) for found in _TIMES.findall(head[:_SCANNED])]
+        told = [_seconds(found) for found in _TIMES.findall(head, 0, _SCANNED)]
         if not told:
             return handovers
         first = min(told) if first is None else min(first, *told)

@@ -457,3 +457,12 @@ def test_changes_long_before_the_log_cost_nothing(tmp_path, monkeypatch, form):
     assert (changed(-3 * 3600).table, made) == (plain.table, [])
     assert (changed(60).ledger, len(made)) == (plain.ledger, 1 - form.endswith("parquet"))
     assert len(read_flows([path], handovers=changes(WEB, at=[first + 5])).table) == 1
+
+
+def test_a_number_that_is_looked_at_in_part_is_no_time():
+    lines = text(*[record() for _ in range(60)])
+    assert b" 123456789012 " in lines
+    long_ago = changes(WEB, at=[START - 30 * 86400])
+    for shift in range(200):
+        assert not vpc_periods.relevant(long_ago, [b"#" * shift + b"\n" + lines])
+    assert vpc_periods.relevant(changes(WEB), [lines])
