@@ -13,7 +13,7 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -23,12 +23,10 @@ from netpol_gen.model import DirectionEvidence
 from netpol_gen.readers import aws_fields, aws_sql, vpc, vpc_json, vpc_lines, vpc_periods, vpc_table
 from netpol_gen.readers.aws_fields import DEFAULT, Kind, Layout
 from netpol_gen.readers.aws_notes import Fields
+from netpol_gen.readers.aws_parquet import Footers, Span
 from netpol_gen.readers.aws_text import Text, schema
 from netpol_gen.readers.aws_words import explain
 from netpol_gen.readers.files import PARQUET, Input
-
-if TYPE_CHECKING:
-    import pyarrow.parquet as pq
 
 NAME = "aws-vpc"
 SOURCE = vpc_table.Source(NAME, str(DirectionEvidence.SYN), "REJECT", "SKIPDATA")
@@ -45,6 +43,8 @@ class Plan(NamedTuple):
     layout: Layout
     rows: int = 0
     """For Parquet: how many there are."""
+    told: Span | None = None
+    """The time that they are of, where a Parquet footer tells."""
 
 
 def looks_like(head: bytes, path: str = "") -> bool:
@@ -81,9 +81,9 @@ def read(items: Sequence[Input], options: vpc.Options) -> Flows:
     order = aws_fields.given(options.aws_format) if options.aws_format else None
     names = [item.name for item in items]
     account = vpc_table.Account()
-    known = _Layouts()
+    footers = Footers()
     with vpc.Engine(threads=options.threads) as engine:
-        made = (_plan(number, item, order, account, known) for number, item in enumerate(items))
+        made = (_plan(number, item, order, account, footers) for number, item in enumerate(items))
         plans = [plan for plan in made if plan is not None]
         offered = _Offer(engine, account, options.threads or 2)
         groups: dict[Layout, list[Plan]] = {}
@@ -99,7 +99,7 @@ def read(items: Sequence[Input], options: vpc.Options) -> Flows:
         if once:
             handovers = vpc_periods.relevant(handovers, (item.head for item in items if item.head))
         elif queries:
-            handovers = vpc_periods.measured(engine, records, handovers)
+            handovers = vpc_periods.measured(engine, records, handovers, [plan.told for plan in plans])
         folded = vpc_periods.fold(engine, records, aws_sql.MEANING, handovers, places=once)
         result = engine.query(folded) if queries else iter(())
         table = vpc_table.gather(result, SOURCE, names, account, lambda text: explain(text, layouts))
@@ -112,19 +112,19 @@ def read(items: Sequence[Input], options: vpc.Options) -> Flows:
 
 
 def _plan(
-    number: int, item: Input, order: tuple[str, ...] | None, account: vpc_table.Account, known: _Layouts
+    number: int, item: Input, order: tuple[str, ...] | None, account: vpc_table.Account, footers: Footers
 ) -> Plan | None:
-    rows = 0
+    rows, span = 0, None
     if not item.head.strip():
         return None
     if item.head.startswith(PARQUET):
-        told = None if item.damage else known.told(item)
+        told = None if item.damage else footers.told(item)
         if told is None:
             account.met(number, 1)
             spot = vpc_table.Spot(number << vpc.PLACE_BITS | 1, item.damage or "damaged Parquet file")
             account.aside(Reason.MALFORMED, 1, [spot])
             return None
-        layout, rows = told
+        layout, rows, span = told
     else:
         layout = _layout(item.head, order)
         if layout is None and _wraps(item.head):
@@ -134,7 +134,7 @@ def _plan(
             "no header, and not the default fields of an AWS flow log; give their order with --aws-format",
             Place(item.name),
         )
-    return Plan(number, item, layout, rows)
+    return Plan(number, item, layout, rows, span)
 
 
 def _layout(head: bytes, order: tuple[str, ...] | None) -> Layout | None:
@@ -159,49 +159,6 @@ def _wraps(head: bytes) -> bool:
     return text[:1] in (b"{", b"[") and any(
         aws_fields.messages(value) is not None for value in vpc_json.first_objects(text)
     )
-
-
-_SIMPLE = re.compile(
-    r"u?int\d+|float|double|(?:large_)?(?:string|binary)|decimal.*|timestamp.*|dictionary<values=string.*|null"
-)
-
-
-@dataclass(slots=True)
-class _Layouts:
-    """Layouts of Parquet files by their columns: a thousand files of one flow log have the same."""
-
-    known: list[tuple[pq.ParquetSchema, Layout | None]] = field(default_factory=list)
-
-    def told(self, item: Input) -> tuple[Layout | None, int] | None:
-        """The layout of a file and how many rows it has, by its footer; None where that cannot be read."""
-        import pyarrow as pa  # noqa: PLC0415 - half a second that other sources need not pay
-        import pyarrow.parquet as pq  # noqa: PLC0415
-
-        try:
-            with vpc_lines.arrow_file(item.head, item.again) as file:
-                facts = pq.read_metadata(file)
-            return self._of(facts.schema), facts.num_rows
-        except (pa.ArrowException, OSError):
-            return None
-
-    def _of(self, columns: pq.ParquetSchema) -> Layout | None:
-        for old, layout in self.known:
-            if old.equals(columns):
-                return layout
-        self.known.append((columns, self._made(columns)))
-        return self.known[-1][1]
-
-    @staticmethod
-    def _made(columns: pq.ParquetSchema) -> Layout | None:
-        # A name that is there twice has the type of the last, as in a mapping.
-        fields = {column.name: str(column.type) for column in columns.to_arrow_schema()}
-        kinds = {name: kind for name, kind in fields.items() if aws_fields.canonical(name) and _SIMPLE.fullmatch(kind)}
-        found = aws_fields.of_objects([kinds])
-        if found is None:
-            return None
-        kept = [(name, key) for name, key in zip(found.fields, found.keys, strict=True) if key in kinds]
-        keys = tuple(key for _, key in kept)
-        return Layout(Kind.PARQUET, tuple(name for name, _ in kept), keys, types=tuple(kinds[key] for key in keys))
 
 
 # --- relations --------------------------------------------------------------------------------------------------------

@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from netpol_gen.flowtable import Reason
+from netpol_gen.handovers import FIRST, LAST
 from netpol_gen.model import Signal
 from netpol_gen.readers.aws_fields import Kind, Layout
 from netpol_gen.readers.rows import Window
@@ -185,6 +186,18 @@ def _time(column: str) -> str:
         f"CASE WHEN {column} BETWEEN 0 AND {MAX_SECONDS} THEN {column} * {NS} "
         f"WHEN {column} BETWEEN {_MS_FROM} AND {MAX_SECONDS}000 THEN {column} * 1000000 END"
     )
+
+
+def span(times: Sequence[object]) -> tuple[int, int] | None:
+    """First and last of values of time columns, in nanoseconds; None where they are not all times of one unit."""
+    whole = [time for time in times if isinstance(time, int)]
+    if not times:
+        return LAST, FIRST
+    if len(whole) == len(times):
+        for least, most, unit in ((0, MAX_SECONDS, NS), (_MS_FROM, MAX_SECONDS * 1000, NS // 1000)):
+            if least <= min(whole) and max(whole) <= most:
+                return min(whole) * unit, max(whole) * unit
+    return None
 
 
 _VERDICT = """CASE WHEN "action" = 'ACCEPT' THEN 0 WHEN "action" = 'REJECT' THEN 1

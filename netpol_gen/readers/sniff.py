@@ -118,7 +118,9 @@ def sort_out(
             kind, refusal = None, error
         if kind is None and refusal is None:
             continue
-        looks = _other(item, kind, aws_format) if not item.named else None
+        # What is recognised by itself is no other file, and hundreds of beginnings take time to look at twice.
+        certain = item.named or (kind is not None and name == AUTO)
+        looks = None if certain else _other(item, kind, aws_format)
         if looks is not None:
             foreign.append((item, refusal or _refusal(item, looks, f"not a {name} flow log")))
             left[item.name] = looks.what

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -28,7 +28,7 @@ _REMEMBERED = 1 << 16
 _TIMES = re.compile(
     rb"(?<![0-9A-Za-z.-])(?:1[0-9]{9}(?:[0-9]{3})?(?=[^0-9])|20[1-3][0-9]-[01][0-9]-[0-3][0-9]T[0-2][0-9])"
 )
-"""Seconds or milliseconds since 2001, or the hour of an RFC 3339 time. Of a number at the very end there may be more."""
+"""Seconds or milliseconds since 2001, or the hour of an RFC 3339 time. A number at the end may go on."""
 _SCANNED = 4096
 """So many bytes of each file are looked at."""
 _SLACK = 2 * 3600
@@ -56,10 +56,18 @@ def relevant(handovers: Handovers, heads: Iterable[bytes]) -> Handovers:
     return handovers if first is None else handovers.within((first - _SLACK) * vpc.NS, LAST)
 
 
-def measured(engine: vpc.Engine, records: str, handovers: Handovers) -> Handovers:
-    """The same by the records, where reading their times alone is cheap and they can be read again."""
+def measured(
+    engine: vpc.Engine, records: str, handovers: Handovers, told: Sequence[tuple[int, int] | None]
+) -> Handovers:
+    """The same by the records, where reading their times alone is cheap and they can be read again.
+
+    `told` has first and last time of each file, where they are known without.
+    """
     if not handovers:
         return handovers
+    spans = [span for span in told if span is not None]
+    if len(spans) == len(told):
+        return handovers.within(min(first for first, _ in spans), max(last for _, last in spans))
     batches = engine.query(f"SELECT min(first) AS first, max(last) AS last FROM ({records})")
     (found,) = (row for batch in batches for row in batch.to_pylist())
     return handovers if found["first"] is None else handovers.within(found["first"], found["last"])

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -466,3 +467,34 @@ def test_a_number_that_is_looked_at_in_part_is_no_time():
     for shift in range(200):
         assert not vpc_periods.relevant(long_ago, [b"#" * shift + b"\n" + lines])
     assert vpc_periods.relevant(changes(WEB), [lines])
+
+
+@pytest.mark.parametrize(
+    "written", ["statistics", "none", "milliseconds", "both", "timestamps", "no rows", "out of range"]
+)
+def test_the_time_that_parquet_files_are_of_is_told_by_their_footers_or_their_records(tmp_path, monkeypatch, written):
+    calls = [record(), record(srcport=40001, **LATER)]
+    path = tmp_path / "vpc.parquet"
+    if written in ("milliseconds", "both"):
+        calls[1] |= {name: calls[1][name] + "000" for name in ("start", "end")}
+    if written == "milliseconds":
+        calls[0] |= {name: calls[0][name] + "000" for name in ("start", "end")}
+    if written == "out of range":
+        calls.append(record(start=-7))
+    table = test_aws.arrow(calls)
+    if written == "timestamps":
+        for name in ("start", "end"):
+            time = table.column(name).cast(pa.timestamp("s"))
+            table = table.set_column(table.column_names.index(name), name, time)
+    if written == "no rows":
+        pq.write_table(table.slice(0, 0), tmp_path / "empty.parquet")
+    pq.write_table(table, path, write_statistics=written != "none")
+    asked, query = [], vpc.Engine.query
+    monkeypatch.setattr(vpc.Engine, "query", lambda self, sql: asked.append(sql) or query(self, sql))
+    together, apart = [(0, 690, 2, 2)], [(0, 30, 1, 1), (660, 690, 1, 1)]
+    for at, rows in ((-60, together), (10, apart), (600, apart), (680, apart), (691, together)):
+        asked.clear()
+        assert told(read_flows([tmp_path], handovers=changes(WEB, at=[START + at]))) == rows
+        assert any("_at.number" in sql for sql in asked) == (len(rows) > 1)
+        by_records = any(sql.startswith("SELECT min(first)") for sql in asked)
+        assert by_records == (written in ("none", "both", "timestamps", "out of range"))
