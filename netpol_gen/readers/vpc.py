@@ -110,9 +110,18 @@ class Meaning:
     """Whether the source says more of an end than its address."""
 
 
+_MOST = 2**53
+"""Up to here every whole number is exact as a DOUBLE, and sums of these are the quickest."""
+
+
 def _sum(what: str) -> str:
-    """A sum that stays null where there is nothing to add, and cannot overflow however hostile the counts are."""
-    return f"(CASE WHEN sum({what}) > {2**62} THEN {2**62} ELSE sum({what}) END)::BIGINT"
+    """A sum that stays null where there is nothing to add, exact up to `_MOST`, and that for all beyond.
+
+    Nothing of that size was ever sent, but counts are as hostile as all else: they overflow nothing, and come to the
+    same in any order, for what is beyond the bound stays there however it is rounded.
+    """
+    added = f"sum(({what})::DOUBLE)"
+    return f"(CASE WHEN {added} > {_MOST} THEN {_MOST} ELSE {added} END)::BIGINT"
 
 
 def fold_sql(records: str, meaning: Meaning, *, places: bool = True, apart: bool = False) -> str:
@@ -154,7 +163,7 @@ con AS (SELECT
               + proto::BIGINT * {1 << 32} + verdict::BIGINT * {1 << 40}
          WHEN kind = {ODD} THEN -place - 1000 ELSE -kind::BIGINT END AS x,
     CASE WHEN kind = 0 OR kind = {CODE[Reason.LOST_EVENTS]} THEN (first // {HOUR})::INTEGER END AS h, {own}
-    count(*) AS n, sum(turned::INTEGER) AS back,
+    count(*) AS n, count(*) FILTER (WHERE turned) AS back,
     bit_or(CASE WHEN turned THEN ((bits & 65535) << {HALF}) | (bits >> {HALF}) ELSE bits END) AS bits,
     {_sum("packets")} AS packets, {_sum("bytes")} AS bytes,
     {who}

@@ -282,6 +282,18 @@ def test_bad_records_are_named(tmp_path, fields, reason, detail):
     assert [place.rpartition("/")[2] for place in flows.ledger.places[Reason[reason]]] == [f"vpc.log:3: {detail}"]
 
 
+def test_counts_that_nobody_can_have_sent_overflow_nothing(tmp_path):
+    most, calls = 2**50, [record(srcport=40000 + i) for i in range(8)]
+    huge = [{**call, "bytes": str(most - 1), "packets": str(most)} for call in calls]
+    found = row(tmp_path, text(*huge))
+    assert (found["bytes"], found["packets"]) == (2**53 - 8, 2**53)
+    more = [
+        {**call, "bytes": str(most), "packets": str(most)} for call in (record(srcport=50000 + i) for i in range(99))
+    ]
+    found = row(tmp_path, text(*huge, *more))
+    assert (found["bytes"], found["packets"], found["flows"]) == (2**53, 2**53, 107)
+
+
 def test_counts_that_are_not_there_are_not_zero(tmp_path):
     found = row(tmp_path, text(record(packets="-", bytes="-")))
     assert (found["packets"], found["bytes"]) == (None, None)
