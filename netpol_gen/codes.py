@@ -100,13 +100,15 @@ def numbers(column: pa.ChunkedArray, missing: int = 0) -> np.ndarray:
 
 
 def plain(chunk: pa.Array, missing: int = 0) -> np.ndarray:
-    """One array of integers or timestamps as int64."""
+    """One array of integers or timestamps as int64; it may be Arrow's own, which nobody may change."""
     if chunk.null_count == len(chunk):
         return np.full(len(chunk), missing, dtype=np.int64)
     width = np.int32 if chunk.type.bit_width == 32 else np.int64
-    values = np.frombuffer(chunk.buffers()[1], dtype=width)[chunk.offset : chunk.offset + len(chunk)].astype(np.int64)
-    if chunk.null_count:
-        values[~_known(chunk)] = missing
+    values = np.frombuffer(chunk.buffers()[1], dtype=width)[chunk.offset : chunk.offset + len(chunk)]
+    if not chunk.null_count:
+        return values.astype(np.int64, copy=False)
+    values = values.astype(np.int64)
+    values[~_known(chunk)] = missing
     return values
 
 
@@ -119,8 +121,18 @@ def _known(chunk: pa.Array) -> np.ndarray:
     bits = chunk.buffers()[0] if chunk.null_count else None
     if bits is None:
         return np.full(len(chunk), chunk.null_count == 0, dtype=bool)
+    return _unpacked(bits, chunk)
+
+
+def _unpacked(bits: pa.Buffer, chunk: pa.Array) -> np.ndarray:
     unpacked = np.unpackbits(np.frombuffer(bits, dtype=np.uint8), bitorder="little")
-    return unpacked[chunk.offset : chunk.offset + len(chunk)].astype(bool)
+    return unpacked[chunk.offset : chunk.offset + len(chunk)].view(bool)
+
+
+def true(column: pa.ChunkedArray) -> np.ndarray:
+    """Where a column of booleans holds, which null does not."""
+    # Asking Arrow for an array of numpy imports pandas.
+    return joined([_unpacked(chunk.buffers()[1], chunk) & _known(chunk) for chunk in column.chunks], bool)
 
 
 def texts(*columns: pa.ChunkedArray) -> Texts:

@@ -7,19 +7,20 @@ does, so eight bytes at a time are compared as one number, among the entries tha
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from netpol_gen.codes import joined, picked
+from netpol_gen.codes import joined, picked, true
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_STEP = 8
+_STEP, _FEW = 8, 32
 _KEEP = np.array([2**64 - 2 ** (8 * (_STEP - n)) for n in range(_STEP + 1)], dtype=np.uint64)
 """What of eight bytes belongs to a text that has so many left."""
-_TOP = np.uint64(2**64 - 1)
+_GONE = np.uint64(2**64 - 1)
+"""No eight bytes of a text: UTF-8 has no such byte."""
 
 
 def smallest(
@@ -31,43 +32,39 @@ def smallest(
     """
     words = _Words(column)
     out: list[tuple[str, ...]] = [()] * count
-    left = np.flatnonzero(words.end[rows] > words.start[rows])
-    shared = words.shared(rows[left])
-    value = words.eight(rows[left], shared)
+    there = words.length(rows) > 0
+    if not there.all():
+        rows, group = rows[there], group[there]
+    shared = words.shared(rows)
+    value = words.eight(rows, shared)
     for _ in range(limit):
-        if not len(left):
+        chosen = _first(words, rows, group, value, count, shared)
+        if not len(chosen):
             break
-        chosen = _first(words, rows, group, _Left(left, value), count, shared)
         one = np.full(count, -1, dtype=np.int64)
-        one[group[chosen]] = chosen
+        one[group[chosen]] = rows[chosen]
         found = np.flatnonzero(one >= 0)
-        for number, text in zip(found.tolist(), picked(column, rows[one[found]]), strict=True):
+        for number, text in zip(found.tolist(), picked(column, one[found]), strict=True):
             out[number] += (text or "",)
-        gone = np.zeros(len(rows), dtype=bool)
-        gone[chosen] = True
-        stay = ~gone[left]
-        left, value = left[stay], value[stay]
+        # Out of the way without a copy of all that is left.
+        value[chosen] = _GONE
     return out
 
 
-class _Left(NamedTuple):
-    """Entries that may be the smallest of their group, and the eight bytes to compare them by."""
-
-    entries: np.ndarray
-    value: np.ndarray
-
-
-def _first(words: _Words, rows: np.ndarray, group: np.ndarray, of: _Left, count: int, offset: int) -> np.ndarray:
-    """Those of the entries that have the smallest text of their group."""
-    left: np.ndarray = of.entries
-    value = of.value
+def _first(
+    words: _Words, rows: np.ndarray, group: np.ndarray, value: np.ndarray, count: int, offset: int
+) -> np.ndarray:
+    """Those of the entries that have the smallest text of their group; `value` has eight bytes of it from `offset`."""
+    left, here = np.arange(len(rows)), group
     while True:
-        least = np.full(count, _TOP, dtype=np.uint64)
-        np.minimum.at(least, group[left], value)
-        left = left[value == least[group[left]]]
+        least = np.full(count, _GONE, dtype=np.uint64)
+        np.minimum.at(least, here, value)
+        least = least[here]
+        stay = np.flatnonzero((value == least) & (least != _GONE))
+        left, here = left[stay], here[stay]
         offset += _STEP
         length = words.length(rows[left])
-        alone = len(left) == np.count_nonzero(np.bincount(group[left]))
+        alone = len(left) == np.count_nonzero(np.bincount(here))
         if alone or int(length.max()) <= offset:
             break
         value = words.eight(rows[left], offset)
@@ -75,8 +72,8 @@ def _first(words: _Words, rows: np.ndarray, group: np.ndarray, of: _Left, count:
         return left
     # Equal but for NUL characters at the end, which are not told from the end: the shorter is the smaller.
     shortest = np.full(count, 2**31)
-    np.minimum.at(shortest, group[left], length)
-    only: np.ndarray = left[length == shortest[group[left]]]
+    np.minimum.at(shortest, here, length)
+    only: np.ndarray = left[length == shortest[here]]
     return only
 
 
@@ -84,6 +81,7 @@ class _Words:
     """A column of texts as bytes."""
 
     def __init__(self, column: pa.ChunkedArray) -> None:
+        self._column = column
         starts, ends, data, base = [], [], [], 0
         for chunk in column.chunks:
             _, offsets, values = chunk.buffers()
@@ -100,6 +98,7 @@ class _Words:
         together = data[0] if len(data) == 1 else np.concatenate(data)
         # Eight bytes from any place on, as one big-endian number.
         size = len(together) - _STEP + 1
+        self._bytes = together
         self._at = np.ndarray((size,), dtype=">u8", buffer=np.ascontiguousarray(together), strides=(1,))
 
     def length(self, rows: np.ndarray) -> np.ndarray:
@@ -120,12 +119,18 @@ class _Words:
 
     def shared(self, rows: np.ndarray) -> int:
         """How many bytes all texts begin with alike, in steps of eight."""
-        offset, shortest = 0, int(self.length(rows).min()) if len(rows) else 0
-        place, eight = self.start[rows], self._at.view(np.uint64)
-        while offset + _STEP <= shortest:
-            # In any order of bytes: nothing is asked but whether they are the same.
-            value = eight[place + offset]
-            if (value != value[0]).any():
-                break
-            offset += _STEP
-        return offset
+        import pyarrow.compute as pc  # noqa: PLC0415 - half a second that `--help` must not pay
+
+        if not len(rows):
+            return 0
+        # What a few have in common is what nearly always all have.
+        few = sorted(self._text(row) for row in rows[:: max(1, len(rows) // _FEW)].tolist())
+        least, most = few[0], few[-1]
+        alike = next((i for i, both in enumerate(zip(least, most, strict=False)) if both[0] != both[1]), len(least))
+        for length in range(alike // _STEP * _STEP, 0, -_STEP):
+            if true(pc.starts_with(self._column, pattern=least[:length]))[rows].all():
+                return length
+        return 0
+
+    def _text(self, row: int) -> bytes:
+        return bytes(self._bytes[self.start[row] : self.end[row]])
