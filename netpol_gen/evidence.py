@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -59,8 +59,7 @@ _MAX_LISTED = 100
 """How many names, nodes or dialled forms an edge keeps; counts stay exact."""
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+class Group(NamedTuple):
     """An edge with one observed verdict. `clients` counts distinct client addresses or pods.
 
     `firewall`: the verdict is a drop by the network's own firewall (`flowtable.FIREWALLS`), which no policy decides.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import IntFlag, StrEnum
+from typing import NamedTuple
 
 
 class Protocol(StrEnum):
@@ -211,8 +212,7 @@ UNKNOWN_TIME = 2**62 - 1
 A dump without times shows what is alive now, and whoever holds an address at the end of the history holds it now."""
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(NamedTuple):
     """What stands behind an edge.
 
     `flows` counts connections, `records` the log records folded into them, `replies` those of them that were answers.

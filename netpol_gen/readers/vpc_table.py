@@ -207,9 +207,12 @@ def _columns(found: pa.Table, ends: Sequence[End], source: Source, names: Sequen
 
     at, same = _sequence(found, ends)
     with ThreadPoolExecutor(1) as pool:
-        # A third of the work, all of it Arrow's: meanwhile the interpreter makes the other columns.
+        # Columns of texts are half of the work, all of it Arrow's: meanwhile the interpreter makes the others.
         sampled = pool.submit(samples, numbers(found.column("place"))[at], names)
-        columns, told = _told(found, ends, source, at)
+        told = _told(found, ends, source, at)
+        texts_of = {name: pool.submit(written, said) for name, said in told.items()}
+        columns = _counted(found, at)
+        columns |= {name: made.result() for name, made in texts_of.items()}
         columns["sample"] = sampled.result()
     made = pa.table(columns)
     if same.any():
@@ -226,19 +229,11 @@ def _columns(found: pa.Table, ends: Sequence[End], source: Source, names: Sequen
     return Columns(pa.Table.from_arrays(whole, schema=schema()), told)
 
 
-def _told(
-    found: pa.Table, ends: Sequence[End], source: Source, at: np.ndarray
-) -> tuple[dict[str, pa.Array], dict[str, Texts]]:
-    """The columns that a source of this kind has, but for the samples, in an order of rows; the texts as numbers, too.
-
-    What one end's names are made of is not among those: few sources have them.
-    """
-    import pyarrow as pa  # noqa: PLC0415
-
+def _told(found: pa.Table, ends: Sequence[End], source: Source, at: np.ndarray) -> dict[str, Texts]:
+    """The texts that a source of this kind has, but for samples and names of ends, as numbers in an order of rows."""
     mark = numbers(found.column("y"))[at]
     decided, verdict = mark >> 60 & 1, mark >> 40 & 3
-    when, short = pa.timestamp("ns", tz="UTC"), pa.int32()
-    told = {
+    return {
         "protocol": _named(_PROTOCOLS, mark >> 32 & 0xFF),
         "observed_verdict": _named(dict(enumerate(VERDICTS)), verdict),
         "drop_reason": _named({1: source.drop_reason}, verdict),
@@ -246,21 +241,29 @@ def _told(
         "source": Texts(np.broadcast_to(np.int64(0), mark.shape), [source.name]),
         **{f"{name}_ip": Texts(end.codes[at], end.texts) for name, end in zip(("src", "dst"), ends, strict=True)},
     }
+
+
+def _counted(found: pa.Table, at: np.ndarray) -> dict[str, pa.Array]:
+    """The other columns that a source of this kind has, in an order of rows."""
+    import pyarrow as pa  # noqa: PLC0415
+
+    mark = numbers(found.column("y"))[at]
+    when, short = pa.timestamp("ns", tz="UTC"), pa.int32()
     columns: dict[str, pa.Array] = {
         "first_seen": array(numbers(found.column("first"))[at], when),
         "last_seen": array(numbers(found.column("last"))[at], when),
         "hours": lists(np.arange(len(at) + 1), array(numbers(found.column("h"))[at], short)),
-        "src_port": array(numbers(found.column("sport"))[at], short, decided == 1),
+        "src_port": array(numbers(found.column("sport"))[at], short, mark >> 60 & 1 == 1),
         "dst_port": array(mark & 0xFFFF, short),
         "signals": array(numbers(found.column("signals"))[at], short),
-        **{name: written(said) for name, said in told.items()},
     }
     for name in ("flows", "records", "replies", "bytes", "packets"):
         counted = found.column(name)
-        columns[name] = array(numbers(counted)[at], pa.int64(), ~known(counted)[at])
+        missing = ~known(counted)[at] if counted.null_count else None
+        columns[name] = array(numbers(counted)[at], pa.int64(), missing)
     for name in ("src", "dst"):
         columns |= _who(name, texts(found.column(f"who_{name}")), at) if f"who_{name}" in found.column_names else {}
-    return columns, told
+    return columns
 
 
 def _sequence(found: pa.Table, ends: Sequence[End]) -> tuple[np.ndarray, np.ndarray]:
