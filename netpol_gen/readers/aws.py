@@ -20,7 +20,7 @@ import numpy as np
 from netpol_gen.errors import InputError, NotAFlowLogError, Place, utf8
 from netpol_gen.flowtable import Flows, Reason
 from netpol_gen.model import DirectionEvidence
-from netpol_gen.readers import aws_fields, aws_sql, vpc, vpc_json, vpc_lines, vpc_periods, vpc_table
+from netpol_gen.readers import aws_fields, aws_ocsf, aws_sql, vpc, vpc_json, vpc_lines, vpc_periods, vpc_table
 from netpol_gen.readers.aws_fields import DEFAULT, Kind, Layout
 from netpol_gen.readers.aws_notes import Fields
 from netpol_gen.readers.aws_parquet import Footers, Span
@@ -31,6 +31,8 @@ from netpol_gen.readers.files import PARQUET, Input
 NAME = "aws-vpc"
 SOURCE = vpc_table.Source(NAME, str(DirectionEvidence.SYN), "REJECT", "SKIPDATA")
 _LINES = (Kind.TEXT, Kind.CSV)
+_FILES = (Kind.PARQUET, Kind.OCSF_PARQUET)
+"""What the engine reads itself, as often as it is asked."""
 _TEXT = Layout(Kind.TEXT, (*aws_sql.NUMBERS, *aws_sql.TEXTS))
 """Text in any order of fields, once `aws_text` has put them in columns."""
 
@@ -51,7 +53,8 @@ def looks_like(head: bytes, path: str = "") -> bool:
     """Whether a file with this beginning holds such records."""
     if head.startswith(PARQUET):
         names = vpc_lines.footer(head, path)
-        return (b"srcaddr" in names and b"dstaddr" in names) or b"sourceaddress" in names
+        flat = (b"srcaddr" in names and b"dstaddr" in names) or b"sourceaddress" in names
+        return flat or all(mark in names for mark in aws_ocsf.MARKS)
     return _layout(head, None) is not None
 
 
@@ -94,7 +97,7 @@ def read(items: Sequence[Input], options: vpc.Options) -> Flows:
         ]
         records, layouts = vpc.union(queries), {plan.layout for plan in plans}
         # Files can be read twice, lines are a stream.
-        once = any(layout.kind is not Kind.PARQUET for layout in groups)
+        once = any(layout.kind not in _FILES for layout in groups)
         handovers = options.handovers
         if once:
             handovers = vpc_periods.relevant(handovers, (item.head for item in items if item.head))
@@ -141,7 +144,7 @@ def _layout(head: bytes, order: tuple[str, ...] | None) -> Layout | None:
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     if text[:1] in (b"{", b"["):
         values = vpc_json.first_objects(text)
-        if found := aws_fields.of_objects(values):
+        if found := aws_fields.of_objects(values) or aws_ocsf.of_objects(values):
             return found
         lines = [line for value in values for line in aws_fields.messages(value) or ()]
         inner = [found for line in lines[:50] if (found := aws_fields.of_text(line.encode(errors="replace"), order))]
@@ -186,12 +189,13 @@ class _Offer:
         if layout.kind is not Kind.JSON:
             for plan in plans:
                 self.fields.met(plan.number, layout)
-        if layout.kind is Kind.PARQUET:
+        if layout.kind in _FILES:
             return self._parquet(name, plans)
         files = [(plan.number, plan.item) for plan in plans]
         wrapped = layout.kind is Kind.WRAPPED
         lines = vpc_json.Json(self.account, count=not wrapped).batches(files)
-        self.engine.stream(name, vpc_lines.schema(), lines if wrapped else self.fields.objects(lines, layout))
+        lines = self.fields.objects(lines, layout) if layout.kind is Kind.JSON else lines
+        self.engine.stream(name, vpc_lines.schema(), lines)
         if not wrapped:
             return name
         return vpc_json.unpack(self.engine, self.account, f"{name}_lines", UNWRAP.format(name=name))

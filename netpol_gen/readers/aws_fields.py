@@ -53,6 +53,10 @@ _ALIASES = {
     "end-time": "end",
     "logstatus": "log-status",
 }
+SIMPLE = re.compile(
+    r"u?int\d+|float|double|(?:large_)?(?:string|binary)|decimal.*|timestamp.*|dictionary<values=string.*|null"
+)
+"""Arrow types of columns that are looked at, as texts."""
 _TIMESTAMP = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z")
 STAMP = "@timestamp"
 """The time that CloudWatch puts before each line of an export to S3."""
@@ -68,6 +72,10 @@ class Kind(Enum):
     WRAPPED = "wrapped"
     """Text records as members of JSON objects."""
     PARQUET = "parquet"
+    OCSF = "ocsf"
+    """An event of the Open Cybersecurity Schema Framework per record, in JSON (`aws_ocsf`)."""
+    OCSF_PARQUET = "ocsf parquet"
+    """The same in Parquet, as Amazon Security Lake keeps them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +91,9 @@ class Layout:
     keys: tuple[str, ...] = ()
     headed: bool = True
     types: tuple[str, ...] = ()
-    """Arrow types of the keys, for Parquet."""
+    """Arrow types of the keys, for Parquet; for OCSF in Parquet those of the paths."""
+    paths: tuple[str, ...] = ()
+    """For OCSF: the members of an event that are looked at, with dots between their names; `keys` are the outermost."""
 
     @property
     def forwards(self) -> bool:

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from netpol_gen.readers import aws_fields, aws_sql, vpc_lines
+from netpol_gen.readers import aws_fields, aws_ocsf, aws_sql, vpc_lines
 from netpol_gen.readers.aws_fields import Kind, Layout
 from netpol_gen.readers.files import Input
 
 if TYPE_CHECKING:
     import pyarrow.parquet as pq
-
-_SIMPLE = re.compile(
-    r"u?int\d+|float|double|(?:large_)?(?:string|binary)|decimal.*|timestamp.*|dictionary<values=string.*|null"
-)
-
 
 Span = tuple[int, int]
 """First and last time, nanoseconds since the epoch; of no records the first is after the last."""
@@ -64,7 +58,8 @@ class Footers:
                 return known
         layout = _layout(columns)
         names = list(columns.names)
-        at = dict(zip(layout.fields, layout.keys, strict=True)) if layout else {}
+        flat = layout if layout is not None and layout.kind is Kind.PARQUET else None
+        at = dict(zip(flat.fields, flat.keys, strict=True)) if flat else {}
         start, end = (names.index(key) if names.count(key := at.get(name, "")) == 1 else None for name in _TIMES)
         self._known.append(_Known(columns, layout, start, end))
         return self._known[-1]
@@ -75,11 +70,14 @@ _TIMES = ("start", "end")
 
 def _layout(columns: pq.ParquetSchema) -> Layout | None:
     # A name that is there twice has the type of the last, as in a mapping.
-    fields = {column.name: str(column.type) for column in columns.to_arrow_schema()}
-    kinds = {name: kind for name, kind in fields.items() if aws_fields.canonical(name) and _SIMPLE.fullmatch(kind)}
+    whole = columns.to_arrow_schema()
+    fields = {column.name: str(column.type) for column in whole}
+    kinds = {
+        name: kind for name, kind in fields.items() if aws_fields.canonical(name) and aws_fields.SIMPLE.fullmatch(kind)
+    }
     found = aws_fields.of_objects([kinds])
     if found is None:
-        return None
+        return aws_ocsf.of_columns(whole)
     kept = [(name, key) for name, key in zip(found.fields, found.keys, strict=True) if key in kinds]
     keys = tuple(key for _, key in kept)
     return Layout(Kind.PARQUET, tuple(name for name, _ in kept), keys, types=tuple(kinds[key] for key in keys))

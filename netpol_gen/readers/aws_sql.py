@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from netpol_gen.flowtable import Reason
 from netpol_gen.handovers import FIRST, LAST
 from netpol_gen.model import Signal
+from netpol_gen.readers import aws_ocsf
 from netpol_gen.readers.aws_fields import Kind, Layout
 from netpol_gen.readers.rows import Window
 from netpol_gen.readers.vpc import (
@@ -98,6 +99,8 @@ def records(layout: Layout, relation: str, window: Window) -> str:
             n for n, kind in zip(layout.fields, layout.types, strict=True) if kind.startswith(("int", "uint"))
         )
         return _query(named, parsed, window, checked=integers, forwards=layout.forwards)
+    if layout.kind in (Kind.OCSF, Kind.OCSF_PARQUET):
+        return _events(layout, relation, window)
     wanted = [name for name in (*NUMBERS, *TEXTS) if name in layout.has]
     if layout.kind is Kind.JSON:
         at = {name: i + 1 for i, name in enumerate(wanted)}
@@ -111,6 +114,31 @@ def records(layout: Layout, relation: str, window: Window) -> str:
     named = {name: f"f[{number}]" for name, number in at.items()}
     parsed = f"SELECT line AS note, place, f, {whole} AS whole FROM (SELECT line, place, {fields} AS f FROM {relation})"
     return _query(named, parsed, window, forwards=layout.forwards)
+
+
+def _events(layout: Layout, relation: str, window: Window) -> str:
+    """The query for events of `aws_ocsf`."""
+    if layout.kind is Kind.OCSF:
+        paths = ", ".join(f"'$.{path}'" for path in layout.paths)
+        fields = f"CASE WHEN json_valid(line) THEN json_extract_string(line, [{paths}]) END"
+        relation = f"(SELECT line, place, {fields} AS f FROM {relation})"
+        at = {path: f"f[{number}]" for number, path in enumerate(layout.paths, 1)}
+        note = "line"
+    else:
+        at = {path: _member(path) for path in layout.paths}
+        note = (
+            f"CASE WHEN NOT coalesce({aws_ocsf.whole(at.__getitem__)}, false) THEN {aws_ocsf.other(at.__getitem__)} END"
+        )
+    parsed = f"SELECT *, {aws_ocsf.whole(at.__getitem__)} AS whole, {note} AS note FROM {relation}"
+    return _query(aws_ocsf.expressions(layout, at.__getitem__), parsed, window)
+
+
+def _member(path: str) -> str:
+    column, *names = path.split(".")
+    out = f'"{column}"'
+    for name in names:
+        out = f"struct_extract({out}, '{name}')"
+    return out
 
 
 def _query(

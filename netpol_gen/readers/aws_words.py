@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from netpol_gen.flowtable import Reason
-from netpol_gen.readers import aws_fields, vpc_json
+from netpol_gen.readers import aws_fields, aws_ocsf, vpc_json
 from netpol_gen.readers.aws_fields import Kind, Layout
 from netpol_gen.readers.aws_text import NOTHING
 
@@ -22,6 +22,9 @@ def explain(text: str, layouts: Collection[Layout]) -> tuple[Reason, str]:
         value = vpc_json.loads(text)
         if not isinstance(value, dict):
             return Reason.MALFORMED, "no JSON object" if value is None else "not a flow record"
+        if aws_ocsf.CLASS in value:
+            found = aws_ocsf.cells(value)
+            return _field(found, frozenset(found)) if found else (Reason.NOT_A_FLOW, _event(value))
         cells = {name: value[key] for key in value if (name := aws_fields.canonical(key))}
         if not cells:
             control = "searchedCompletely" in value or value.get("messageType") == "CONTROL_MESSAGE"
@@ -38,6 +41,11 @@ def explain(text: str, layouts: Collection[Layout]) -> tuple[Reason, str]:
     told = all(layout.headed for layout in layouts)
     advice = "" if told else "; --aws-format tells the order of fields where there is no header"
     return Reason.MALFORMED, f"{len(text.split())} fields, {wanted} wanted{advice}"
+
+
+def _event(value: Any) -> str:
+    product = aws_ocsf.member(value, aws_ocsf.PRODUCT)
+    return f"an event of class {value[aws_ocsf.CLASS]}, product {product}"
 
 
 def _field(cells: Mapping[str, Any], has: frozenset[str]) -> tuple[Reason, str]:

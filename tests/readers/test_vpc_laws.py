@@ -19,7 +19,7 @@ from netpol_gen.errors import InputError
 from netpol_gen.flowtable import Flows
 from netpol_gen.readers import read_flows
 from netpol_gen.readers.vpc import Engine
-from tests.readers import test_aws, test_azure, test_gcp
+from tests.readers import test_aws, test_aws_ocsf, test_azure, test_gcp
 
 LAWS = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -161,6 +161,12 @@ def test_azure_flat(data):
 @LAWS
 @given(damaged_objects({name.replace("-", "_"): value for name, value in test_aws.record().items()}))
 def test_aws_objects(data):
+    read(data, "aws-vpc")
+
+
+@LAWS
+@given(damaged_objects(test_aws_ocsf.event(test_aws.record())))
+def test_aws_events(data):
     read(data, "aws-vpc")
 
 
