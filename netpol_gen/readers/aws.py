@@ -20,7 +20,17 @@ import numpy as np
 from netpol_gen.errors import InputError, NotAFlowLogError, Place, utf8
 from netpol_gen.flowtable import Flows, Reason
 from netpol_gen.model import DirectionEvidence
-from netpol_gen.readers import aws_fields, aws_ocsf, aws_sql, vpc, vpc_json, vpc_lines, vpc_periods, vpc_table
+from netpol_gen.readers import (
+    aws_fields,
+    aws_insights,
+    aws_ocsf,
+    aws_sql,
+    vpc,
+    vpc_json,
+    vpc_lines,
+    vpc_periods,
+    vpc_table,
+)
 from netpol_gen.readers.aws_fields import DEFAULT, Kind, Layout
 from netpol_gen.readers.aws_notes import Fields
 from netpol_gen.readers.aws_parquet import Footers, Span
@@ -70,7 +80,10 @@ def fits(head: bytes, aws_format: str) -> bool:
     if layout is None:
         return False
     first = vpc_lines.tidy(head.removeprefix(b"\xef\xbb\xbf").lstrip().split(b"\n", 1)[0])
-    return layout.kind is Kind.WRAPPED or len(layout.fields) in (len(first.split(b" ")), len(first.split(b",")))
+    return layout.kind in (Kind.WRAPPED, Kind.COLUMN) or len(layout.fields) in (
+        len(first.split(b" ")),
+        len(first.split(b",")),
+    )
 
 
 def read(items: Sequence[Input], options: vpc.Options) -> Flows:
@@ -152,6 +165,10 @@ def _layout(head: bytes, order: tuple[str, ...] | None) -> Layout | None:
         return Layout(Kind.WRAPPED, wrapped.fields, headed=wrapped.headed) if wrapped else None
     for line in text.split(b"\n")[:20]:
         tidy = vpc_lines.tidy(line)
+        if tidy and aws_insights.column(tidy) >= 0 and not aws_fields.header(tidy, Kind.CSV):
+            cells = (aws_fields.of_text(vpc_lines.tidy(each), order) for each in aws_insights.messages(text))
+            first = next((each for each in cells if each is not None and each.kind is Kind.TEXT), None)
+            return Layout(Kind.COLUMN, first.fields, headed=first.headed) if first else None
         if tidy:
             return aws_fields.of_text(tidy, order)
     return None
@@ -192,6 +209,9 @@ class _Offer:
         if layout.kind in _FILES:
             return self._parquet(name, plans)
         files = [(plan.number, plan.item) for plan in plans]
+        if layout.kind is Kind.COLUMN:
+            self.engine.stream(name, vpc_lines.schema(), aws_insights.batches(files, self.account))
+            return name
         wrapped = layout.kind is Kind.WRAPPED
         lines = vpc_json.Json(self.account, count=not wrapped).batches(files)
         lines = self.fields.objects(lines, layout) if layout.kind is Kind.JSON else lines
@@ -263,7 +283,13 @@ SELECT place, trim(regexp_replace(coalesce(message, ''), '\\s+', ' ', 'g')) AS l
                 CASE WHEN json_extract_string(line, '$.Message') IS NULL THEN []
                      ELSE [json_extract_string(line, '$.Message')] END,
                 CASE WHEN json_extract_string(line, '$.log') IS NULL THEN []
-                     ELSE [json_extract_string(line, '$.log')] END) ELSE [] END AS found,
+                     ELSE [json_extract_string(line, '$.log')] END,
+                CASE WHEN json_extract_string(line, '$."@message"') IS NULL THEN []
+                     ELSE [json_extract_string(line, '$."@message"')] END,
+                list_transform(list_filter(
+                    list_concat(json_extract(line, '$[*]'), json_extract(line, '$.results[*][*]')),
+                    lambda cell: json_extract_string(cell, '$.field') = '@message'),
+                    lambda cell: json_extract_string(cell, '$.value'))) ELSE [] END AS found,
             CASE WHEN json_valid(line) THEN json_extract(line, '$.logEvents') IS NULL
                 AND json_extract(line, '$.events') IS NULL ELSE true END AS alone
         FROM {name}))"""

@@ -71,6 +71,8 @@ class Kind(Enum):
     """An object per record."""
     WRAPPED = "wrapped"
     """Text records as members of JSON objects."""
+    COLUMN = "column"
+    """Text records as cells of a CSV file (`aws_insights`)."""
     PARQUET = "parquet"
     OCSF = "ocsf"
     """An event of the Open Cybersecurity Schema Framework per record, in JSON (`aws_ocsf`)."""
@@ -194,11 +196,15 @@ def of_objects(values: Iterable[Any]) -> Layout | None:
     return Layout(Kind.JSON, tuple(keys), tuple(keys.values()))
 
 
-_MESSAGE_KEYS = ("message", "Message", "log")
+_MESSAGE_KEYS = ("message", "Message", "log", "@message")
 
 
 def messages(value: Any) -> list[str] | None:
     """Text records in a JSON object of a log shipper or CloudWatch; None where it is no such thing."""
+    if isinstance(value, list):
+        # A result of a query of Logs Insights: an object per column.
+        cells = [cell for cell in value if isinstance(cell, dict) and cell.get("field") == "@message"]
+        return [text for cell in cells if isinstance(text := cell.get("value"), str)] or None
     if not isinstance(value, dict):
         return None
     for key in ("logEvents", "events"):

@@ -32,7 +32,9 @@ def explain(text: str, layouts: Collection[Layout]) -> tuple[Reason, str]:
         return _field(cells, frozenset(cells))
     if aws_fields.header(text.encode(errors="replace")) or aws_fields.header(text.encode(errors="replace"), Kind.CSV):
         return Reason.CONTROL, "header"
-    known = sorted({layout.fields for layout in layouts if layout.kind in (Kind.TEXT, Kind.CSV, Kind.WRAPPED)})
+    known = sorted(
+        {layout.fields for layout in layouts if layout.kind in (Kind.TEXT, Kind.CSV, Kind.WRAPPED, Kind.COLUMN)}
+    )
     for words in (text.split(" "), text.split(",")):
         for fields in known:
             if len(fields) == len(words):

@@ -81,6 +81,7 @@ _PATTERNS: tuple[tuple[re.Pattern[bytes], Looks], ...] = (
     ),
     (re.compile(rb"(?i)\Aversion[ ,]account-id[ ,]"), AWS),
     (re.compile(rb'\A\s*\{[^\n]*"logEvents"\s*:'), _CLOUDWATCH),
+    (re.compile(rb"\A[^\n]{0,400}(?<![\w.])@message\b"), _CLOUDWATCH),
     (re.compile(rb"(?m)^\d+ \d{11,12} eni-[0-9a-f]+ "), AWS),
     (
         re.compile(rb"(?m)^[^\n]{0,60}\b(?:tcp|udp|icmp)\s+\d+ .*\bsrc=\S+ dst=\S+ "),

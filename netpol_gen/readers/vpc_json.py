@@ -30,7 +30,7 @@ _BATCH = 1024
 # Members of an envelope that come before the array, all of them texts, numbers, or lists of such.
 _ENVELOPE = re.compile(
     rb'\A\s*\{(?:\s*"\w{1,80}"\s*:\s*(?:"[^"\\]{0,400}"|\d{1,20}|\[[^\[\]{}]{0,400}\])\s*,){0,8}'
-    rb'\s*"(?:events|logEvents|records|entries|value|receivedMessages)"\s*:\s*(?=\[)'
+    rb'\s*"(?:events|logEvents|records|entries|value|receivedMessages|results)"\s*:\s*(?=\[)'
 )
 
 
@@ -42,7 +42,9 @@ def loads(line: bytes | str) -> Any:
         return None
 
 
-_TAIL = re.compile(rb'\](?:\s*,\s*"\w{1,80}"\s*:\s*(?:"[^"\\]{0,4096}"|\[[^\[\]]{0,4096}\]|\w{1,20}))*\s*\}\s*\Z')
+_TAIL = re.compile(
+    rb'\](?:\s*,\s*"\w{1,80}"\s*:\s*(?:"[^"\\]{0,4096}"|\[[^\[\]]{0,4096}\]|\{[^\[\]{}]{0,4096}\}|\w{1,20}))*\s*\}\s*\Z'
+)
 _HELD = 16 * 1024
 
 

@@ -477,6 +477,25 @@ def envelope(lines: list[str], kind: str = "DATA_MESSAGE") -> dict[str, object]:
 
 CONTROL = envelope(["CWL CONTROL MESSAGE: Checking health of destination Firehose."], "CONTROL_MESSAGE")
 
+
+def insights(lines: list[str], *stream: str) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow(["@timestamp", *(["@logStream"] if stream else []), "@message"])
+    writer.writerows(["2024-05-06 07:08:09.000", *stream[:1], line] for line in lines)
+    return out.getvalue()
+
+
+def results(lines: list[str]) -> dict[str, object]:
+    """As `aws logs get-query-results` has them."""
+    found = [
+        [{"field": "@timestamp", "value": "x"}, {"field": "@message", "value": m}, {"field": "@ptr", "value": "Q"}]
+        for m in lines
+    ]
+    statistics = {"recordsMatched": 2.0, "recordsScanned": 2.0, "bytesScanned": 300.0}
+    return {"queryLanguage": "CWLI", "results": found, "statistics": statistics, "status": "Complete"}
+
+
 WRAPPED = {
     "message lines": lambda lines: "\n".join(json.dumps({"message": line, "@version": "1"}) for line in lines),
     "log lines": lambda lines: "\n".join(json.dumps({"log": line, "stream": "x"}) for line in lines),
@@ -493,6 +512,13 @@ WRAPPED = {
         {"events": [{"message": line} for line in lines], "searchedLogStreams": []}, indent=4
     ),
     "array": lambda lines: json.dumps([{"message": line} for line in lines]),
+    "insights, CSV": insights,
+    "insights, CSV with a log stream": lambda lines: insights(lines, "eni-0a-all"),
+    "insights, JSON": lambda lines: json.dumps(
+        [{"@timestamp": "2024-05-06 07:08:09.000", "@message": m} for m in lines]
+    ),
+    "insights, get-query-results": lambda lines: json.dumps(results(lines), indent=4),
+    "insights, get-query-results on one line": lambda lines: json.dumps(results(lines)),
 }
 
 
@@ -506,6 +532,25 @@ def test_cloudwatch(tmp_path, wrap):
     assert set(asides(flows)) <= {"CONTROL"}
     default = read_bytes(tmp_path, wrap(DEFAULTS).encode(), name="vpc.log")
     assert [each["records"] for each in default.table.to_pylist()] == [2]
+
+
+def test_bad_results_of_insights_are_named(tmp_path):
+    good, bad = DEFAULTS[0], DEFAULTS[1].replace(" 6 ", " six ")
+    data = insights([good, "a, b", bad]) + "2024-05-06 07:08:09.000\n\n" + insights([good])
+    flows = read_bytes(tmp_path, data.encode(), name="results.csv")
+    assert flows.table.column("records").to_pylist() == [2]
+    assert asides(flows) == {"CONTROL": 2, "MALFORMED": 2, "BAD_FIELD": 1}
+    places = [place for reason in (Reason.MALFORMED, Reason.BAD_FIELD) for place in flows.ledger.places[reason]]
+    assert [place.rpartition("/")[2].partition(";")[0] for place in places] == [
+        "results.csv:3: 2 fields, 14 wanted",
+        "results.csv:5: 2 fields, 14 wanted",
+        "results.csv:4: protocol six",
+    ]
+
+
+def test_results_of_insights_in_an_unknown_order_are_refused_with_advice(tmp_path):
+    with pytest.raises(NotAFlowLogError, match="CloudWatch export; for AWS flow logs give the order"):
+        read_bytes(tmp_path, insights(LINES).encode(), name="results.csv")
 
 
 def test_cloudwatch_export_to_s3_puts_a_time_before_each_line(tmp_path):
