@@ -25,11 +25,12 @@ from netpol_gen.codes import Columns, numbers
 from netpol_gen.flowtable import Flows, Reason
 from netpol_gen.readers import conntrack_xml
 from netpol_gen.readers.conntrack_addresses import Addresses
+from netpol_gen.readers.conntrack_entries import COLUMNS, Decoded, Entries
 from netpol_gen.readers.conntrack_late import settled
 from netpol_gen.readers.conntrack_line import Aside, Outcome, read_line
 from netpol_gen.readers.conntrack_meaning import LATE
 from netpol_gen.readers.conntrack_rows import Folder, unfit
-from netpol_gen.readers.conntrack_text import COLUMNS, Decoded, Entries, decode
+from netpol_gen.readers.conntrack_text import decode
 from netpol_gen.readers.conntrack_times import UNKNOWN_TIME
 from netpol_gen.readers.files import Input, Stream
 from netpol_gen.readers.rows import MAX_PLACES
@@ -145,9 +146,9 @@ class _Reader:
                     self.account.aside(Reason.TOO_LONG, 1, [Spot((number << PLACE_BITS) + block.line, "")])
                     continue
                 if workers == 1:
-                    yield decode(block.data, block.line, self.addresses)
+                    yield decode(block, self.addresses)
                     continue
-                waiting.append(pool.submit(decode, block.data, block.line, self.addresses))
+                waiting.append(pool.submit(decode, block, self.addresses))
                 if len(waiting) > workers:
                     yield waiting.popleft().result()
             while waiting:

@@ -75,9 +75,11 @@ class Addresses:
             address = ipaddress.ip_address(text.decode("ascii").partition("%")[0])
         except ValueError:
             return NO_ADDRESS
-        mapped = address if isinstance(address, ipaddress.IPv4Address) else address.ipv4_mapped
-        if mapped is not None:
-            return int(mapped)
+        return int(address) if isinstance(address, ipaddress.IPv4Address) else self._ipv6(address)
+
+    def _ipv6(self, address: ipaddress.IPv6Address) -> int:
+        if address.ipv4_mapped is not None:
+            return int(address.ipv4_mapped)
         value = str(address)
         if value not in self._by_value:
             self._by_value[value] = FIRST_OTHER + len(self._names)
@@ -101,6 +103,8 @@ class Addresses:
         fits = np.flatnonzero((end > begin) & (end - begin <= _LONGEST))
         begin, end = begin[fits], end[fits]
         words = text.spans(begin, end, _LONGEST)
+        # There is room for the length: without it, an address with a NUL behind would be the same as without.
+        words[-1] |= (end - begin).astype(np.uint64) << np.uint64(56)
         hashes = _hash(words)
         found = self._texts.find(hashes, words)
         new = np.flatnonzero(found == NO_ADDRESS)

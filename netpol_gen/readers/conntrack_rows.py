@@ -21,8 +21,8 @@ from netpol_gen.flowtable import Reason
 from netpol_gen.handovers import Handovers, earliest
 from netpol_gen.model import Signal
 from netpol_gen.readers.conntrack_addresses import LOOPBACK, MULTICAST, NOWHERE, Addresses
+from netpol_gen.readers.conntrack_entries import COLUMNS, Entries
 from netpol_gen.readers.conntrack_meaning import EPHEMERAL_FROM, LATE, UNKNOWN_CLIENT
-from netpol_gen.readers.conntrack_text import COLUMNS, Entries
 from netpol_gen.readers.conntrack_times import NS, UNKNOWN_TIME
 from netpol_gen.readers.conntrack_words import Int, Mask, Word
 from netpol_gen.readers.rows import SKETCH, Window

@@ -155,9 +155,7 @@ def _matches(allowed: ConnectionSet) -> list[str]:
 
 def verdict(inventory: Inventory, src: str, dst: str, protocol: str, port: int) -> Decision:
     ends = [find_end(name if name in PODS else OUTSIDE[name], inventory) for name in (src, dst)]
-    found = explain(
-        inventory.policies, inventory, *ends, Protocol(protocol), port, ipblock_matches_pods=Decision.ALLOW
-    )
+    found = explain(inventory.policies, inventory, *ends, Protocol(protocol), port, ipblock_matches_pods=Decision.ALLOW)
     return found.verdict.decision
 
 

@@ -343,4 +343,3 @@ def test_strict_says_the_same(tmp_path):
         with pytest.raises(BadRecordsError) as pure:
             read_flows([path], config=Config(strict=True), processes=1)
     assert str(compiled.value) == str(pure.value)
-
