@@ -61,6 +61,7 @@ class Addresses:
     """Codes of addresses, and back: an IPv4 address is its own value, any other gets the next number."""
 
     _by_value: dict[str, int] = field(default_factory=dict)
+    _by_halves: dict[tuple[int, int], int] = field(default_factory=dict)
     _names: list[str] = field(default_factory=list)
     _values: list[int] = field(default_factory=list)
     """64 bits that depend on the address alone, not on its code."""
@@ -96,6 +97,17 @@ class Addresses:
             with self._lock:
                 codes[other] = self._other(text, begin[other], end[other])
         return codes
+
+    def numbered(self, halves: Word) -> Int:
+        """Codes of IPv6 addresses, each a row of its upper and its lower 64 bits."""
+        pairs = list(zip(*halves.T.tolist(), strict=True))
+        codes = list(map(self._by_halves.get, pairs))
+        if None in codes:
+            with self._lock:
+                for high, low in (pair for pair, code in zip(pairs, codes, strict=True) if code is None):
+                    self._by_halves[high, low] = self._ipv6(ipaddress.IPv6Address(high << 64 | low))
+            codes = list(map(self._by_halves.get, pairs))
+        return np.array(codes, dtype=np.int64)
 
     def _other(self, text: Text, begin: Int, end: Int) -> Int:
         """Addresses in any form, each distinct text parsed once."""

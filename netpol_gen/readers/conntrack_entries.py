@@ -1,6 +1,7 @@
 """Conntrack entries as columns: as written, and what they say.
 
-`conntrack_text` reads the grammar alone and gives `Written`; what an entry means and when it was is decided here.
+`conntrack_lines` (compiled) and `conntrack_text` read the grammar alone and give `Written`; what an entry means and
+when it was is decided here, for both.
 """
 
 from __future__ import annotations
