@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass, field
-from threading import Lock
+from threading import RLock
 
 import numpy as np
 
@@ -67,8 +67,8 @@ class Addresses:
     """64 bits that depend on the address alone, not on its code."""
     _kinds: list[int] = field(default_factory=list)
     _texts: _Texts = field(default_factory=_Texts)
-    _lock: Lock = field(default_factory=Lock)
-    """Blocks are decoded side by side; numbers are given by one at a time."""
+    _lock: RLock = field(default_factory=RLock)
+    """Blocks are decoded side by side, and lines that they leave beside them; numbers are given by one at a time."""
 
     def code(self, text: bytes) -> int:
         """The code of an address as written; `NO_ADDRESS` for what is none."""
@@ -82,12 +82,13 @@ class Addresses:
         if address.ipv4_mapped is not None:
             return int(address.ipv4_mapped)
         value = str(address)
-        if value not in self._by_value:
-            self._by_value[value] = FIRST_OTHER + len(self._names)
-            self._names.append(value)
-            self._values.append((int(address) ^ int(address) >> 64) & (2**64 - 1))
-            self._kinds.append(_kind(address))
-        return self._by_value[value]
+        with self._lock:
+            if value not in self._by_value:
+                self._by_value[value] = FIRST_OTHER + len(self._names)
+                self._names.append(value)
+                self._values.append((int(address) ^ int(address) >> 64) & (2**64 - 1))
+                self._kinds.append(_kind(address))
+            return self._by_value[value]
 
     def codes(self, text: Text, value: Field, begin: Int, end: Int) -> Int:
         """Codes of the addresses that are the whole of each value in a block, from `begin` to `end`."""
@@ -103,9 +104,8 @@ class Addresses:
         pairs = list(zip(*halves.T.tolist(), strict=True))
         codes = list(map(self._by_halves.get, pairs))
         if None in codes:
-            with self._lock:
-                for high, low in (pair for pair, code in zip(pairs, codes, strict=True) if code is None):
-                    self._by_halves[high, low] = self._ipv6(ipaddress.IPv6Address(high << 64 | low))
+            for high, low in (pair for pair, code in zip(pairs, codes, strict=True) if code is None):
+                self._by_halves[high, low] = self._ipv6(ipaddress.IPv6Address(high << 64 | low))
             codes = list(map(self._by_halves.get, pairs))
         return np.array(codes, dtype=np.int64)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from hypothesis import strategies as st
 
 from netpol_gen.flowtable import Reason
 from netpol_gen.handovers import Handovers
-from netpol_gen.readers.conntrack_addresses import Addresses
+from netpol_gen.readers.conntrack_addresses import MULTICAST, PARTY, Addresses
 from netpol_gen.readers.conntrack_entries import COLUMNS, Decoded
 from netpol_gen.readers.conntrack_line import Aside, read_line
 from netpol_gen.readers.conntrack_meaning import L4, STATES, Answer, meaning, table
@@ -248,6 +250,21 @@ def test_addresses(texts):
         codes = known.codes(text, text.field(equals), equals + 1, ends).tolist()
         assert known.codes(text, text.field(equals), equals + 1, ends).tolist() == codes
     assert [None if code < 0 else known.text(code) for code in codes] == [_canonical(each) for each in texts]
+
+
+def test_addresses_numbered_side_by_side_are_what_they_are():
+    known = Addresses()
+    groups = [[f"{'fd00' if i % 2 else 'ff02'}::{group}:{i:x}" for i in range(1, 1000)] for group in (1, 2, 3, 4)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            codes = [*pool.map(lambda texts: [known.code(text.encode()) for text in texts], groups)]
+    finally:
+        sys.setswitchinterval(interval)
+    for texts, numbers in zip(groups, codes, strict=True):
+        assert [known.text(code) for code in numbers] == texts
+        assert known.kinds(np.array(numbers)).tolist() == [PARTY if text[1] == "d" else MULTICAST for text in texts]
 
 
 def _canonical(text: str) -> str | None:
