@@ -73,9 +73,12 @@ class Addresses:
     def code(self, text: bytes) -> int:
         """The code of an address as written; `NO_ADDRESS` for what is none."""
         try:
-            address = ipaddress.ip_address(text.decode("ascii").partition("%")[0])
+            written, _, scope = text.decode("ascii").partition("%")
+            address = ipaddress.ip_address(written)
         except ValueError:
             return NO_ADDRESS
+        if scope and scope.split() != [scope]:
+            return NO_ADDRESS  # a scope and more
         return int(address) if isinstance(address, ipaddress.IPv4Address) else self._ipv6(address)
 
     def _ipv6(self, address: ipaddress.IPv6Address) -> int:

@@ -185,6 +185,7 @@ PLAIN = (
         (("dport=80 ", "dport=65536 "), "no port"),
         (("bytes=60", "bytes=0000000000000060"), "sixteen digits"),
         (("src=10.0.0.1", "src=10.0.0.256"), "no address"),
+        (("src=10.0.0.1", "src=fd00::1%eth0 more"), "a scope and more"),
         (("src=10.0.0.1", "src=10.0.0.01"), "perhaps octal"),
         (("mark=0", "mark=0 packets=7 bytes=7"), "fields of a tuple behind both"),
         (("[ASSURED]", "[ASSURED"), "no flag"),
