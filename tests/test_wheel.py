@@ -68,6 +68,17 @@ def installed(wheel, tmp_path_factory):
     return directory / "venv" / "bin"
 
 
+def unpacked(dist, directory):
+    """The source archive, in a directory that has nothing else."""
+    (sdist,) = dist.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        # `filter="data"` where Python has it, which is from 3.11.4 on.
+        archive.extraction_filter = getattr(tarfile, "data_filter", None)
+        archive.extractall(directory)  # noqa: S202 - an archive of our own
+    (source,) = directory.iterdir()
+    return source
+
+
 def demo(program, work, repository):
     """Every file that the demo writes, by its path, run on a copy of the samples in `work`."""
     shutil.copytree(repository / "sample-flows", work / "sample-flows")
@@ -116,13 +127,27 @@ def test_wheel_holds_the_package_and_its_templates(wheel, repository):
     assert {name.split("/")[0].split("-")[0] for name in names} == {"netpol_gen"}, "something else is in the wheel"
 
 
-def test_wheel_holds_the_compiled_reader_for_all_later_pythons(wheel, installed, tmp_path):
+def test_wheel_holds_the_compiled_modules_for_all_later_pythons(wheel, installed, tmp_path):
     assert "-cp311-abi3-" in wheel.name
     with zipfile.ZipFile(wheel) as archive:
-        compiled = [name for name in archive.namelist() if "_hubble_known" in name]
-    assert sorted(compiled) == ["netpol_gen/readers/_hubble_known.abi3.so", "netpol_gen/readers/_hubble_known.pyi"]
-    ask = "from netpol_gen.readers import hubble_known; print(hubble_known.make(None) is not None)"
-    assert run(installed / "python", "-c", ask, cwd=tmp_path) == "True\n"
+        compiled = {name for name in archive.namelist() if name.startswith("netpol_gen/readers/_") and "__" not in name}
+    names = ("_conntrack_lines", "_hubble_known")
+    assert compiled == {f"netpol_gen/readers/{name}.{end}" for name in names for end in ("abi3.so", "pyi")}
+    ask = "from netpol_gen.readers import {0}; print({0}.module() is not None)"
+    for name in ("conntrack_lines", "hubble_known"):
+        assert run(installed / "python", "-c", ask.format(name), cwd=tmp_path) == "True\n"
+
+
+def test_a_module_that_cannot_be_compiled_takes_no_other_along(dist, tmp_path):
+    source = unpacked(dist, tmp_path)
+    (source / "netpol_gen" / "readers" / "_conntrack_lines.c").write_text("#error\n", encoding="ascii")
+    ran = attempt(sys.executable, "-m", "build", "--wheel", "--outdir", tmp_path, source, cwd=tmp_path)
+    assert ran.returncode == 0
+    assert "going without the compiled _conntrack_lines" in ran.stdout + ran.stderr
+    (made,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(made) as archive:
+        compiled = [name for name in archive.namelist() if name.endswith(".so")]
+    assert compiled == ["netpol_gen/readers/_hubble_known.abi3.so"]
 
 
 @pytest.mark.parametrize(
@@ -130,15 +155,10 @@ def test_wheel_holds_the_compiled_reader_for_all_later_pythons(wheel, installed,
     [({"NETPOL_GEN_COMPILE": "0"}, True), ({"CC": "false"}, True), ({"CC": "false", "NETPOL_GEN_COMPILE": "1"}, False)],
 )
 def test_a_wheel_can_be_built_without_a_compiler(dist, tmp_path, environment, built):
-    (sdist,) = dist.glob("*.tar.gz")
-    with tarfile.open(sdist) as archive:
-        # `filter="data"` where Python has it, which is from 3.11.4 on.
-        archive.extraction_filter = getattr(tarfile, "data_filter", None)
-        archive.extractall(tmp_path)  # noqa: S202 - an archive of our own
-    (source,) = tmp_path.iterdir()
+    source = unpacked(dist, tmp_path)
     ran = attempt(sys.executable, "-m", "build", "--wheel", "--outdir", tmp_path, source, cwd=tmp_path, **environment)
     assert (ran.returncode == 0) is built
-    assert ("going without the compiled reader" in ran.stdout + ran.stderr) is ("CC" in environment and built)
+    assert ("going without the compiled _" in ran.stdout + ran.stderr) is ("CC" in environment and built)
     for wheel in tmp_path.glob("*.whl"):
         assert wheel.name.endswith("-py3-none-any.whl")
         with zipfile.ZipFile(wheel) as archive:

@@ -23,13 +23,13 @@ import numpy as np
 
 from netpol_gen.codes import Columns, numbers
 from netpol_gen.flowtable import Flows, Reason
-from netpol_gen.readers import conntrack_xml
+from netpol_gen.readers import conntrack_lines, conntrack_text, conntrack_xml
 from netpol_gen.readers.conntrack_addresses import Addresses
+from netpol_gen.readers.conntrack_entries import COLUMNS, Decoded, Entries
 from netpol_gen.readers.conntrack_late import settled
 from netpol_gen.readers.conntrack_line import Aside, Outcome, read_line
 from netpol_gen.readers.conntrack_meaning import LATE
 from netpol_gen.readers.conntrack_rows import Folder, unfit
-from netpol_gen.readers.conntrack_text import COLUMNS, Decoded, Entries, decode
 from netpol_gen.readers.conntrack_times import UNKNOWN_TIME
 from netpol_gen.readers.files import Input, Stream
 from netpol_gen.readers.rows import MAX_PLACES
@@ -136,6 +136,7 @@ class _Reader:
 
     def _decoded(self, stream: Stream, number: int) -> Iterator[Decoded]:
         """The stream's blocks, decoded some at a time: the array operations of one block let another's run."""
+        decode = conntrack_lines.decode if conntrack_lines.module() else conntrack_text.decode
         workers = (self._threads or os.cpu_count() or 1) if stream.item.size > _LARGE else 1
         with ThreadPoolExecutor(workers) as pool:
             waiting: deque[Future[Decoded]] = deque()
@@ -145,9 +146,9 @@ class _Reader:
                     self.account.aside(Reason.TOO_LONG, 1, [Spot((number << PLACE_BITS) + block.line, "")])
                     continue
                 if workers == 1:
-                    yield decode(block.data, block.line, self.addresses)
+                    yield decode(block, self.addresses)
                     continue
-                waiting.append(pool.submit(decode, block.data, block.line, self.addresses))
+                waiting.append(pool.submit(decode, block, self.addresses))
                 if len(waiting) > workers:
                     yield waiting.popleft().result()
             while waiting:

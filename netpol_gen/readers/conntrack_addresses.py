@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass, field
-from threading import Lock
+from threading import RLock
 
 import numpy as np
 
@@ -61,30 +61,37 @@ class Addresses:
     """Codes of addresses, and back: an IPv4 address is its own value, any other gets the next number."""
 
     _by_value: dict[str, int] = field(default_factory=dict)
+    _by_halves: dict[tuple[int, int], int] = field(default_factory=dict)
     _names: list[str] = field(default_factory=list)
     _values: list[int] = field(default_factory=list)
     """64 bits that depend on the address alone, not on its code."""
     _kinds: list[int] = field(default_factory=list)
     _texts: _Texts = field(default_factory=_Texts)
-    _lock: Lock = field(default_factory=Lock)
-    """Blocks are decoded side by side; numbers are given by one at a time."""
+    _lock: RLock = field(default_factory=RLock)
+    """Blocks are decoded side by side, and lines that they leave beside them; numbers are given by one at a time."""
 
     def code(self, text: bytes) -> int:
         """The code of an address as written; `NO_ADDRESS` for what is none."""
         try:
-            address = ipaddress.ip_address(text.decode("ascii").partition("%")[0])
+            written, _, scope = text.decode("ascii").partition("%")
+            address = ipaddress.ip_address(written)
         except ValueError:
             return NO_ADDRESS
-        mapped = address if isinstance(address, ipaddress.IPv4Address) else address.ipv4_mapped
-        if mapped is not None:
-            return int(mapped)
+        if scope and scope.split() != [scope]:
+            return NO_ADDRESS  # a scope and more
+        return int(address) if isinstance(address, ipaddress.IPv4Address) else self._ipv6(address)
+
+    def _ipv6(self, address: ipaddress.IPv6Address) -> int:
+        if address.ipv4_mapped is not None:
+            return int(address.ipv4_mapped)
         value = str(address)
-        if value not in self._by_value:
-            self._by_value[value] = FIRST_OTHER + len(self._names)
-            self._names.append(value)
-            self._values.append((int(address) ^ int(address) >> 64) & (2**64 - 1))
-            self._kinds.append(_kind(address))
-        return self._by_value[value]
+        with self._lock:
+            if value not in self._by_value:
+                self._by_value[value] = FIRST_OTHER + len(self._names)
+                self._names.append(value)
+                self._values.append((int(address) ^ int(address) >> 64) & (2**64 - 1))
+                self._kinds.append(_kind(address))
+            return self._by_value[value]
 
     def codes(self, text: Text, value: Field, begin: Int, end: Int) -> Int:
         """Codes of the addresses that are the whole of each value in a block, from `begin` to `end`."""
@@ -95,12 +102,24 @@ class Addresses:
                 codes[other] = self._other(text, begin[other], end[other])
         return codes
 
+    def numbered(self, halves: Word) -> Int:
+        """Codes of IPv6 addresses, each a row of its upper and its lower 64 bits."""
+        pairs = list(zip(*halves.T.tolist(), strict=True))
+        codes = list(map(self._by_halves.get, pairs))
+        if None in codes:
+            for high, low in (pair for pair, code in zip(pairs, codes, strict=True) if code is None):
+                self._by_halves[high, low] = self._ipv6(ipaddress.IPv6Address(high << 64 | low))
+            codes = list(map(self._by_halves.get, pairs))
+        return np.array(codes, dtype=np.int64)
+
     def _other(self, text: Text, begin: Int, end: Int) -> Int:
         """Addresses in any form, each distinct text parsed once."""
         codes = np.full(len(begin), NO_ADDRESS, dtype=np.int64)
         fits = np.flatnonzero((end > begin) & (end - begin <= _LONGEST))
         begin, end = begin[fits], end[fits]
         words = text.spans(begin, end, _LONGEST)
+        # There is room for the length: without it, an address with a NUL behind would be the same as without.
+        words[-1] |= (end - begin).astype(np.uint64) << np.uint64(56)
         hashes = _hash(words)
         found = self._texts.find(hashes, words)
         new = np.flatnonzero(found == NO_ADDRESS)

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 
 from netpol_gen.flowtable import Reason
 from netpol_gen.readers.conntrack_addresses import NO_ADDRESS, Addresses
+from netpol_gen.readers.conntrack_entries import LONGEST
 from netpol_gen.readers.conntrack_meaning import (
     ICMP_NUMBERS,
     PROTOCOL_NUMBERS,
@@ -25,9 +26,6 @@ from netpol_gen.readers.conntrack_meaning import (
     meaning,
 )
 from netpol_gen.readers.conntrack_times import DESTROY, LAST_SECOND, NS, QUARTER, UNKNOWN_TIME, UPDATE, WIDEST_ZONE
-
-LONGEST = 16 * 1024
-"""Bytes of an entry; conntrack writes some three hundred."""
 
 _PROTOCOLS = {
     "tcp": "6",
@@ -66,7 +64,7 @@ class Aside:
 
 
 Outcome = tuple[int, ...] | Aside
-"""An entry's values in the order of `conntrack_text.COLUMNS` without the line, or why there is none."""
+"""An entry's values in the order of `conntrack_entries.COLUMNS` without the line, or why there is none."""
 
 
 class MalformedError(ValueError):

@@ -16,13 +16,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from netpol_gen.flowtable import Reason
 from netpol_gen.handovers import Handovers, earliest
 from netpol_gen.model import Signal
 from netpol_gen.readers.conntrack_addresses import LOOPBACK, MULTICAST, NOWHERE, Addresses
+from netpol_gen.readers.conntrack_entries import COLUMNS, Entries
 from netpol_gen.readers.conntrack_meaning import EPHEMERAL_FROM, LATE, UNKNOWN_CLIENT
-from netpol_gen.readers.conntrack_text import COLUMNS, Entries
 from netpol_gen.readers.conntrack_times import NS, UNKNOWN_TIME
 from netpol_gen.readers.conntrack_words import Int, Mask, Word
 from netpol_gen.readers.rows import SKETCH, Window
@@ -246,16 +247,23 @@ def _mix(word: Word) -> Word:
 
 def merge(parts: Sequence[Conversations]) -> Conversations:
     """One part from several: rows by identity, connections by hash."""
-    keys = [np.concatenate([getattr(part, name) for part in parts]) for name in _KEYS]
+    keys = [_joined(parts, name) for name in _KEYS]
     order, starts = _grouped(keys)
     number = np.empty(len(order), dtype=np.uint64)
     number[order] = np.repeat(np.arange(len(starts), dtype=np.uint64), np.diff(np.append(starts, len(order))))
     columns = [key[order[starts]] for key in keys]
     for name, reduce in _VALUES:
-        values = np.concatenate([getattr(part, name) for part in parts])[order]
+        values = _joined(parts, name)[order]
         columns.append(reduce.reduceat(values, starts))
     merged: tuple[Any, ...] = (*columns, *_connections(parts, number))
     return Conversations(*merged)
+
+
+def _joined(parts: Sequence[Conversations], name: str) -> NDArray[Any]:
+    """One column of all parts. Of a single part, as each batch is at first, it needs no copy."""
+    columns = [getattr(part, name) for part in parts]
+    joined: NDArray[Any] = columns[0] if len(columns) == 1 else np.concatenate(columns)
+    return joined
 
 
 def _grouped(keys: Sequence[Int]) -> tuple[Int, Int]:
@@ -306,10 +314,7 @@ def _connections(parts: Sequence[Conversations], number: Word) -> tuple[Word, In
     word = word[starts]
     keep = ranks(word) <= SKETCH
     # Counters of an entry only grow.
-    octets, packets = (
-        np.maximum.reduceat(np.concatenate([getattr(part, name) for part in parts])[order], starts)[keep]
-        for name in ("octets", "packets")
-    )
+    octets, packets = (np.maximum.reduceat(_joined(parts, name)[order], starts)[keep] for name in ("octets", "packets"))
     return word[keep], octets, packets
 
 

@@ -7,25 +7,17 @@ to `netpol_gen.readers.conntrack_line`, which takes one line at a time: a devian
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 
 from netpol_gen.readers import conntrack_times
 from netpol_gen.readers.conntrack_addresses import NO_ADDRESS, Addresses
-from netpol_gen.readers.conntrack_meaning import (
-    ASSURED_STRIDE,
-    L4,
-    PROTOCOL_STRIDE,
-    STATE_STRIDE,
-    STATES,
-    UNREPLIED_STRIDE,
-    Answer,
-    lateness,
-    table,
-)
-from netpol_gen.readers.conntrack_times import DESTROY, LAST_SECOND, NS, UNKNOWN_TIME, UPDATE
+from netpol_gen.readers.conntrack_entries import LONGEST, WRITTEN, Decoded, Written, entries
+from netpol_gen.readers.conntrack_meaning import L4, STATES
+from netpol_gen.readers.conntrack_times import LAST_SECOND, NS, UNKNOWN_TIME
 from netpol_gen.readers.conntrack_words import (
     PAD,
     Field,
@@ -38,49 +30,7 @@ from netpol_gen.readers.conntrack_words import (
     number,
     word,
 )
-
-
-@dataclass(slots=True)
-class Entries:
-    """Entries as columns of one length. Times are nanoseconds since the epoch, `UNKNOWN_TIME` where not told.
-
-    `server`/`server_port` are the reply tuple's source, `seen_as`/`seen_port` its destination: the client as the server
-    sees it. `meaning` is as in `conntrack_meaning.table`, with `lateness` where only the end is told. `octets` and
-    `packets` are of both directions, -1 where not counted. Addresses are codes of `Addresses`.
-    """
-
-    line: Int
-    protocol: Int
-    client: Int
-    dialled: Int
-    client_port: Int
-    dialled_port: Int
-    server: Int
-    server_port: Int
-    seen_as: Int
-    seen_port: Int
-    meaning: Int
-    first: Int
-    last: Int
-    octets: Int
-    packets: Int
-
-
-COLUMNS = tuple(field.name for field in fields(Entries))
-
-
-@dataclass(frozen=True, slots=True)
-class Decoded:
-    """A block's entries, the line numbers of its ICMP entries, and the lines left for the tolerant decoder.
-
-    `records` counts the lines that are not blank: entries, ICMP and the rest together.
-    """
-
-    entries: Entries
-    records: int
-    icmp: Int
-    rest: list[tuple[int, bytes]]
-
+from netpol_gen.readers.files import Block
 
 _EVENTS = tuple(word(text) for text in (b"    [NEW", b" [UPDATE", b"[DESTROY"))
 _FAMILIES = ((word(b"ipv4    "), b" 2 "), (word(b"ipv6    "), b" 10 "))
@@ -110,17 +60,18 @@ def _state_table() -> tuple[Word, Int]:
 
 
 _STATE_KEYS, _STATE_CODES = _state_table()
-_MEANINGS = np.array(table(), dtype=np.int64)
-_LATENESS = np.array(
-    [[[int(lateness(name, state, ended=ended)) for state in STATES] for name in L4] for ended in (False, True)]
+_ASSURED = (b" [ASSURED]", b" [OFFLOAD]", b" [HW_OFFLOAD]")
+_ECHO = re.compile(
+    rb"src=[!-~]* dst=[!-~]* type=[!-~]* code=[!-~]* id=[!-~]*(?: packets=[!-~]* bytes=[!-~]*)?(?: \[UNREPLIED\])? src="
 )
+"""Two tuples of ICMP, of type, code and id in place of ports: what is read of them is that they are there."""
 
 
-def decode(block: bytes, line: int, addresses: Addresses) -> Decoded:
-    """Decode complete lines; `line` is the number of the first."""
-    text = Text(block)
+def decode(block: Block, addresses: Addresses) -> Decoded:
+    """Decode complete lines."""
+    text = Text(block.data)
     with np.errstate(over="ignore"):
-        return _decode(text, line, addresses)
+        return _decode(text, block.line, addresses)
 
 
 def _decode(text: Text, line: int, addresses: Addresses) -> Decoded:
@@ -130,25 +81,19 @@ def _decode(text: Text, line: int, addresses: Addresses) -> Decoded:
     # Behind the last `=` of a short line come those of the next; its keys do not fit, or its tuples cross the newline,
     # which no value does. Behind the last of all comes padding.
     equals = np.append(text.equals, np.full(12, len(text.data) - PAD, dtype=np.int64))
-    rows = filled[count[filled] >= 6]
+    rows = filled[(count[filled] >= 6) & (ends[filled] - starts[filled] <= LONGEST)]
     heads = _heads(text, starts[rows], equals[first[rows]] - 3)
-    icmp = np.flatnonzero(heads.protocol == _ICMP_CODE)
-    icmp = rows[icmp[_icmp(text, equals, first[rows[icmp]])]]
+    icmp = rows[heads.protocol == _ICMP_CODE]
+    echo = [
+        _ECHO.match(text.data, begin, end) is not None
+        for begin, end in zip((equals[first[icmp]] - 3).tolist(), ends[icmp].tolist(), strict=True)
+    ]
+    icmp = icmp[np.array(echo, dtype=bool)]
     good = np.flatnonzero((heads.protocol >= 0) & (heads.protocol != _ICMP_CODE) & (count[rows] >= 8))
-    heads = heads.take(good)
-    entries, done = _entries(text, equals, first[rows[good]], heads, addresses)
-    rows = rows[good][done]
-    entries.line = rows + line
-    tail = first[rows] + np.where(entries.octets < 0, 8, 12)
-    found = conntrack_times.find(text, equals, tail, first[rows] + count[rows])
-    event = heads.event[done]
-    late = event >= UPDATE
-    if found is not None:
-        entries.first, entries.last, started = conntrack_times.settle((entries.first, entries.last), event, found)
-        late &= ~started
-    if late.any():
-        ended = (event == DESTROY).astype(np.int64)
-        entries.meaning |= np.where(late, _LATENESS[ended, entries.protocol, heads.state[done]], 0)
+    rows, heads = rows[good], heads.take(good)
+    written, done = _written(text, equals, (first[rows], count[rows]), heads, addresses)
+    rows = rows[done]
+    written.line = rows + line
     fast = np.zeros(len(starts), dtype=bool)
     fast[icmp] = True
     fast[rows] = True
@@ -157,7 +102,7 @@ def _decode(text: Text, line: int, addresses: Addresses) -> Decoded:
         (line + offset, text.data[start:end])
         for offset, start, end in zip(left.tolist(), starts[left].tolist(), ends[left].tolist(), strict=True)
     ]
-    return Decoded(entries, len(filled), icmp + line, rest)
+    return Decoded(entries(written), len(filled), icmp + line, rest)
 
 
 # --- before the tuples ------------------------------------------------------------------------------------------------
@@ -172,9 +117,10 @@ class _Heads:
     event: Int
     """1 for NEW, `UPDATE`, `DESTROY`, 0 for none."""
     time: Int
+    begin: Int
 
     def take(self, which: Int) -> _Heads:
-        return _Heads(self.protocol[which], self.state[which], self.event[which], self.time[which])
+        return _Heads(*(getattr(self, name)[which] for name in ("protocol", "state", "event", "time", "begin")))
 
 
 def _heads(text: Text, where: Int, first_src: Int) -> _Heads:
@@ -182,7 +128,7 @@ def _heads(text: Text, where: Int, first_src: Int) -> _Heads:
     time = np.full(len(where), UNKNOWN_TIME, dtype=np.int64)
     protocol = np.full(len(where), -1, dtype=np.int64)
     ok = np.ones(len(where), dtype=bool)
-    where = where.copy()
+    begin, where = where, where.copy()
     stamped = np.flatnonzero((text.bytes[where] == ord("[")) & (text.bytes[where + 1] <= ord("9")))
     time[stamped], ok[stamped] = _epochs(text, where[stamped])
     where[stamped] += 20
@@ -202,7 +148,7 @@ def _heads(text: Text, where: Int, first_src: Int) -> _Heads:
     where += np.where(digits > 0, digits + 1, 0)
     state, known = _states(text, where, first_src)
     ok &= known
-    return _Heads(np.where(ok, protocol, -1), state, event, time)
+    return _Heads(np.where(ok, protocol, -1), state, event, time, begin)
 
 
 def _named(text: Text, where: Int, known: Sequence[tuple[np.uint64, bytes, int]]) -> tuple[Int, Int]:
@@ -237,16 +183,14 @@ def _states(text: Text, where: Int, first_src: Int) -> tuple[Int, Mask]:
     key = _state_key(text.at(np.maximum(first_src - 9, 0)) >> short, np.clip(length, 0, 63))
     at = np.searchsorted(_STATE_KEYS, key).clip(max=len(_STATE_KEYS) - 1)
     found = (_STATE_KEYS[at] == key) & (length > 0)
-    return np.where(none, 0, _STATE_CODES[at]), none | found
-
-
-def _icmp(text: Text, equals: Int, first: Int) -> Mask:
-    """Whether these are entries: an ICMP tuple is of type, code and id in place of ports."""
-    names = (b" src=", b" dst=", b" type=", b" code=", b" id=")
-    ok = np.ones(len(first), dtype=bool)
-    for i, name in enumerate(names):
-        ok &= text.field(equals[first + i]).named(name)
-    return ok
+    code = np.where(none | ~found, 0, _STATE_CODES[at])
+    # The key is of the last eight characters; of a longer one all must be right.
+    for long in np.flatnonzero(np.bincount(code, minlength=len(STATES))).tolist():
+        name = STATES[long].encode()
+        if len(name) > 8:
+            some = np.flatnonzero(code == long)
+            found[some] &= text.has(where[some], name[:8]) & text.has(where[some] + 8, name[8:16])
+    return code, none | (found & text.has(first_src - 1, b" "))
 
 
 # --- the tuples -------------------------------------------------------------------------------------------------------
@@ -294,38 +238,62 @@ class _Span:
         return out
 
 
-def _entries(text: Text, equals: Int, first: Int, heads: _Heads, addresses: Addresses) -> tuple[Entries, Int]:
-    """Read both tuples of each line; the second value tells which lines could be read."""
+def _written(
+    text: Text, equals: Int, bounds: tuple[Int, Int], heads: _Heads, addresses: Addresses
+) -> tuple[Written, Int]:
+    """Read lines from their tuples on; the second value tells which could be read.
+
+    `bounds` are the number of each line's first `=`, and how many it has.
+    """
+    first, count = bounds
     counted = text.has(equals[first + 4] - 8, b" packets")
     parts, indices = [], []
     for width in (4, 6):
         some = np.flatnonzero(counted == (width == 6))
-        part, done = _pair(text, equals, first[some], width, heads.take(some), addresses)
+        part, done = _pair(text, equals, (first[some], count[some]), width, (heads.take(some), addresses))
         parts.append(part)
         indices.append(some[done])
-    columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in COLUMNS}
-    return Entries(**columns), np.concatenate(indices)
+    columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in WRITTEN}
+    written, done = Written(**columns), np.concatenate(indices)
+    return _accounted(text, heads, written, done)
 
 
-def _pair(text: Text, equals: Int, first: Int, width: int, heads: _Heads, addresses: Addresses) -> tuple[Entries, Int]:
+def _accounted(text: Text, heads: _Heads, written: Written, done: Int) -> tuple[Written, Int]:
+    """Leave out lines with more brackets than were read: the tolerant way looks at each word of a line."""
+    read = (written.stamp != UNKNOWN_TIME).astype(np.int64) + (written.event > 0) + written.unreplied + written.assured
+    read += (written.start != UNKNOWN_TIME).astype(np.int64) + (written.stop != UNKNOWN_TIME)
+    brackets = text.bytes == ord("[")
+    if np.count_nonzero(brackets) == read.sum():
+        return written, done
+    where = np.flatnonzero(brackets)
+    begin = heads.begin[done]
+    end = text.ends[np.searchsorted(text.ends, begin)]
+    more = np.searchsorted(where, end) - np.searchsorted(where, begin) - read
+    for i in np.flatnonzero(more).tolist():
+        more[i] -= text.data.count(b" [USERSPACE] ", begin[i], end[i])
+    keep = np.flatnonzero(more == 0)
+    return Written(*(getattr(written, name)[keep] for name in WRITTEN)), done[keep]
+
+
+def _pair(
+    text: Text, equals: Int, bounds: tuple[Int, Int], width: int, known: tuple[_Heads, Addresses]
+) -> tuple[Written, Int]:
+    (first, count), (heads, addresses) = bounds, known
     original = _tuple(text, [equals[first + i] for i in range(width)])
     reply = _tuple(text, [equals[first + width + i] for i in range(width)])
     gap = reply.begin - original.end
     unreplied = _unreplied(text, original.end, gap)
-    assured, tail = _flags(text, reply.end)
-    done = np.flatnonzero(original.ok & reply.ok & ((gap == 0) | unreplied) & tail)
+    assured, separated = _flags(text, reply.end)
+    done = np.flatnonzero(original.ok & reply.ok & ((gap == 0) | unreplied) & separated)
+    tail, sound = conntrack_times.find(text, equals, (first + 2 * width)[done], (first + count)[done])
+    done, tail = done[sound], tail.take(sound)
     src, dst = original.src.take(done), original.dst.take(done)
     client, dialled = src.codes(text, addresses), dst.codes(text, addresses)
     server = reply.src.take(done).codes_like(dst, dialled, text, addresses)
     seen_as = reply.dst.take(done).codes_like(src, client, text, addresses)
     keep = np.flatnonzero(np.minimum(np.minimum(client, dialled), np.minimum(server, seen_as)) != NO_ADDRESS)
-    done = done[keep]
-    answers = reply.packets[done]
-    answer = np.where(answers < 0, int(Answer.NOT_COUNTED), np.where(answers > 0, int(Answer.SOME), int(Answer.NONE)))
-    position = heads.protocol[done] * PROTOCOL_STRIDE + heads.state[done] * STATE_STRIDE + answer
-    position += unreplied[done] * UNREPLIED_STRIDE + assured[done] * ASSURED_STRIDE
-    both = original.packets[done] >= 0
-    entries = Entries(
+    done, tail = done[keep], tail.take(keep)
+    written = Written(
         line=np.zeros(len(done), dtype=np.int64),
         protocol=heads.protocol[done],
         client=client[keep],
@@ -336,13 +304,20 @@ def _pair(text: Text, equals: Int, first: Int, width: int, heads: _Heads, addres
         server_port=reply.src_port[done],
         seen_as=seen_as[keep],
         seen_port=reply.dst_port[done],
-        meaning=_MEANINGS[position],
-        first=heads.time[done],
-        last=heads.time[done],
-        octets=np.where(both, original.octets[done] + reply.octets[done], -1),
-        packets=np.where(both, original.packets[done] + answers, -1),
+        state=heads.state[done],
+        unreplied=unreplied[done].astype(np.int64),
+        assured=assured[done].astype(np.int64),
+        event=heads.event[done],
+        stamp=heads.time[done],
+        start=tail.start,
+        stop=tail.stop,
+        age=tail.age,
+        packets=original.packets[done],
+        octets=original.octets[done],
+        packets_back=reply.packets[done],
+        octets_back=reply.octets[done],
     )
-    return entries, done
+    return written, done
 
 
 def _tuple(text: Text, e: Sequence[Int]) -> _Tuple:
@@ -350,10 +325,10 @@ def _tuple(text: Text, e: Sequence[Int]) -> _Tuple:
     src, dst, sport, dport = (text.field(where) for where in e[:4])
     ok = src.named(b" src=") & dst.named(b" dst=") & sport.named(b" sport=") & dport.named(b" dport=")
     src_port, digits = sport.number()
-    ok &= (digits > 0) & (e[2] + 1 + digits == e[3] - 6) & (src_port < 65536)
+    ok &= (digits > 0) & (digits < 6) & (e[2] + 1 + digits == e[3] - 6) & (src_port < 65536)
     dst_port, digits = dport.number()
     end = e[3] + 1 + digits
-    ok &= (digits > 0) & (dst_port < 65536)
+    ok &= (digits > 0) & (digits < 6) & (dst_port < 65536)
     packets = octets = np.full(len(end), -1, dtype=np.int64)
     if len(e) == 6:
         counts, volume = text.field(e[4]), text.field(e[5])
@@ -368,14 +343,20 @@ def _tuple(text: Text, e: Sequence[Int]) -> _Tuple:
 
 
 def _flags(text: Text, end: Int) -> tuple[Mask, Mask]:
-    """Whether the entry is assured, and whether what follows its tuples begins as conntrack writes it."""
+    """Whether the entry is assured, and whether what follows its tuples is apart from them."""
     words = text.at(end)
-    assured = (words == word(b" [ASSURE")) | (words == word(b" [OFFLOA")) | (words == word(b" [HW_OFF"))
-    other = (words == word(b" [start=")) | (words == word(b" [USERSP"))
-    other |= (words & low_bytes(7)) == word(b" [stop=")
+    assured = np.zeros(len(end), dtype=bool)
+    for flag in _ASSURED:
+        some = np.flatnonzero(words == word(flag[:8]))
+        assured[some] = text.has(end[some] + 8, flag[8:]) & _separated(text.at(end[some] + len(flag)))
+    return assured, _separated(words)
+
+
+def _separated(words: Word) -> Mask:
+    """Whether a blank or the end of the line is first in each word."""
     two, one = words & low_bytes(2), words & low_bytes(1)
-    separated = (one == word(b" ")) | (one == word(b"\n")) | (two == word(b"\r\n"))
-    return assured, separated & (assured | other | (two != word(b" [")))
+    separated: Mask = (one == word(b" ")) | (one == word(b"\n")) | (two == word(b"\r\n"))
+    return separated
 
 
 def _unreplied(text: Text, end: Int, gap: Int) -> Mask:

@@ -19,6 +19,9 @@ UPDATE, DESTROY = 2, 3
 """Codes of the events that change and that end an entry; NEW is 1, no event 0."""
 _MAX_TAIL = 16
 """Fields looked at behind the tuples; conntrack writes at most ten."""
+_DAYS_OF = np.array([0, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31])
+"""Of each month in a leap year; every fourth is one from 1971 to 2087."""
+_WEEKDAYS = np.array([word(name) for name in (b"Mon ", b"Tue ", b"Wed ", b"Thu ", b"Fri ", b"Sat ", b"Sun ")])
 _MONTHS = {word(name): i for i, name in enumerate(b"Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(), 1)}
 
 
@@ -30,11 +33,15 @@ class Tail:
     stop: Int
     age: Int
 
+    def take(self, which: Int) -> Tail:
+        """Those of some of the lines."""
+        return Tail(self.start[which], self.stop[which], self.age[which])
 
-def find(text: Text, equals: Int, begin: Int, end: Int) -> Tail | None:
-    """Times from the `=` numbers `begin` to `end` of each line; None if no line has a start."""
+
+def find(text: Text, equals: Int, begin: Int, end: Int) -> tuple[Tail, Int]:
+    """Times from the `=` numbers `begin` to `end` of each line, and which lines say each once at most, plainly."""
     out = Tail(np.full(len(begin), UNKNOWN_TIME), np.full(len(begin), UNKNOWN_TIME), np.full(len(begin), -1))
-    found = False
+    sound = begin + _MAX_TAIL >= end
     for i in range(_MAX_TAIL):
         some = np.flatnonzero(begin + i < end)
         if not len(some):
@@ -44,13 +51,18 @@ def find(text: Text, equals: Int, begin: Int, end: Int) -> Tail | None:
         for column, name in ((out.start, b"[start="), (out.stop, b"[stop=")):
             here = (key >> np.uint64(64 - 8 * len(name))) == word(name)
             if here.any():
-                column[some[here]] = _clock(text, where[here] + 1)
-                found = True
+                found = some[here]
+                clock = _clock(text, where[here] + 1)
+                sound[found] &= (column[found] == UNKNOWN_TIME) & (clock != UNKNOWN_TIME)
+                column[found] = clock
         here = key == word(b"ta-time=")
         if here.any():
+            found = some[here]
             seconds, digits = number(text.at(where[here] + 1))
-            out.age[some[here]] = np.where((digits > 0) & (digits < 8), seconds, -1)
-    return out if found else None
+            sound[found] &= (out.age[found] < 0) & (digits > 0) & (digits < 8)
+            sound[found] &= text.has(where[here] - 11, b" delta-t")
+            out.age[found] = seconds
+    return out, np.flatnonzero(sound)
 
 
 def settle(entry: tuple[Int, Int], event: Int, tail: Tail) -> tuple[Int, Int, Mask]:
@@ -83,20 +95,26 @@ def _clock(text: Text, where: Int) -> Int:
     month = np.zeros(len(where), dtype=np.int64)
     for name, ordinal in _MONTHS.items():
         month[words == name] = ordinal
-    day, hour, minute, second = (_two_digits(text, where + offset) for offset in (8, 11, 14, 17))
+    day = _two_digits(text, where + 8, padded=True)
+    hour, minute, second = (_two_digits(text, where + offset) for offset in (11, 14, 17))
     year, digits = number(text.at(where + 20))
-    ok = (month > 0) & (digits == 4) & text.has(where + 24, b"]") & (year >= 1971) & (year < 2088)
-    ok &= (day >= 1) & (day <= 31) & (hour >= 0) & (hour < 24) & (minute >= 0) & (minute < 60) & (second >= 0)
+    ok = np.isin(text.at(where) & low_bytes(4), _WEEKDAYS) & (month > 0)
+    ok &= (digits == 4) & (year >= 1971) & (year < 2088)
+    for offset, mark in ((7, b" "), (10, b" "), (13, b":"), (16, b":"), (19, b" "), (24, b"]")):
+        ok &= text.has(where + offset, mark)
+    ok &= (day >= 1) & (hour >= 0) & (hour < 24) & (minute >= 0) & (minute < 60) & (second >= 0) & (second < 60)
+    ok &= day <= _DAYS_OF[month] - ((month == 2) & (year % 4 > 0))
     seconds = ((_days(year, month, day) * 24 + hour) * 60 + minute) * 60 + second
     out: Int = np.where(ok, seconds * NS, UNKNOWN_TIME)
     return out
 
 
-def _two_digits(text: Text, where: Int) -> Int:
-    """Two digits, the first perhaps a blank; negative for anything else."""
+def _two_digits(text: Text, where: Int, *, padded: bool = False) -> Int:
+    """Two digits, where `padded` the first perhaps a blank; negative for anything else."""
     high = text.bytes[where].astype(np.int64) - ord("0")
     low = text.bytes[where + 1].astype(np.int64) - ord("0")
-    high = np.where(high == ord(" ") - ord("0"), 0, high)
+    if padded:
+        high = np.where(high == ord(" ") - ord("0"), 0, high)
     value = high * 10 + low
     proper = (high >= 0) & (high <= 9) & (low >= 0) & (low <= 9)
     out: Int = np.where(proper, value, -1)

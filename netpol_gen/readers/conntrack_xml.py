@@ -15,7 +15,8 @@ from xml.parsers import expat
 
 from netpol_gen.flowtable import Reason
 from netpol_gen.readers.conntrack_addresses import Addresses
-from netpol_gen.readers.conntrack_line import LONGEST, Aside, Fields, MalformedError, Outcome, Tuple, finish
+from netpol_gen.readers.conntrack_entries import LONGEST
+from netpol_gen.readers.conntrack_line import Aside, Fields, MalformedError, Outcome, Tuple, finish
 from netpol_gen.readers.conntrack_times import DESTROY
 
 _BEGIN = re.compile(rb"<flow[\s>]")

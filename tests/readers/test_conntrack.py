@@ -20,6 +20,7 @@ from netpol_gen.readers.files import compression, expand
 from netpol_gen.readers.rows import Window
 from netpol_gen.readers.vpc import Options
 
+pytestmark = pytest.mark.usefixtures("conntrack_way")
 LAB = Path(__file__).parent / "conntrack"
 NS = 1_000_000_000
 CALL = Signal.TRACE | Signal.SYN_ACK | Signal.SERVER_DATA | Signal.CLIENT_DATA

@@ -23,6 +23,7 @@ from tests.flowrows import inventory_of, pod
 from tests.readers.test_conntrack import CALL, DESTROYED, PLAIN
 from tests.readers.test_conntrack_xml import FLOW
 
+pytestmark = pytest.mark.usefixtures("conntrack_way")
 NS = 1_000_000_000
 DAY = 24 * 3600
 T0 = 1_795_384_800
