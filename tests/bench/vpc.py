@@ -46,7 +46,7 @@ FILES = 288
 """A day in windows of five minutes."""
 START = 1_700_006_400
 PODS, NODES, EDGES = 1000, 40, 3000
-ROUNDS = 3
+ROUNDS = 5
 FORMS = ("text", "parquet")
 SIZES: tuple[tuple[int, Sequence[str]], ...] = ((2_000_000, FORMS), (10_000_000, ("parquet",)))
 """What a run without arguments compares. Some 0.3 s of ours do not grow with the input: the smaller size shows them."""
