@@ -38,8 +38,8 @@ _FIRST_OF = {
     "interface-id": ("src_endpoint.interface_uid", "dst_endpoint.interface_uid"),
     "start": ("start_time", "start_time_dt", "time"),
     "end": ("end_time", "end_time_dt"),
-    "action": ("action", "disposition"),
-    "flow-direction": ("connection_info.direction",),
+    "action": ("action", "disposition", "action_id", "disposition_id", "activity_id"),
+    "flow-direction": ("connection_info.direction", "connection_info.direction_id"),
 }
 """Fields that are the first of several members that is there."""
 PATHS = (CLASS, PRODUCT, *_PLAIN.values(), *(path for paths in _FIRST_OF.values() for path in paths))
@@ -52,6 +52,13 @@ _WORDS = {
     "flow-direction": {"inbound": "ingress", "outbound": "egress"},
 }
 """What OCSF calls what AWS calls otherwise."""
+_NUMBERS = {
+    "action_id": {"1": "allowed", "2": "denied"},
+    "disposition_id": {"1": "allowed", "2": "blocked"},
+    "activity_id": {"5": "denied", "6": "allowed"},
+    "connection_info.direction_id": {"1": "inbound", "2": "outbound"},
+}
+"""What stands for a word where only its number was kept; traffic that was refused is an activity of its own."""
 _UNKNOWN = ("-", "", "unknown", "other")
 """What says no more than a member that is not there."""
 
@@ -109,14 +116,16 @@ def cells(event: Any) -> dict[str, Any] | None:
     out = {name: member(event, path) for name, path in _PLAIN.items()}
     for name, paths in _FIRST_OF.items():
         said = [(path, value) for path in paths if str(value := member(event, path)).lower() not in ("none", *_UNKNOWN)]
-        meant = next((found for path, value in said if (found := _milliseconds(path, value)) is not None), None)
+        meant = next((found for path, value in said if (found := _meant(path, value)) is not None), None)
         found = meant if meant is not None else said[0][1] if said else None
         out[name] = _WORDS.get(name, {}).get(str(found).lower(), found)
     return out
 
 
-def _milliseconds(path: str, value: Any) -> Any:
-    """A date as the other times are written; None for what is none."""
+def _meant(path: str, value: Any) -> Any:
+    """A date as the other times are written, a number as the word it stands for; None for what is none."""
+    if path in _NUMBERS:
+        return _NUMBERS[path].get(str(value).removesuffix(".0"))
     if not path.endswith("_dt"):
         return value
     with contextlib.suppress(ValueError, OverflowError):
@@ -152,9 +161,13 @@ def other(leaf: Callable[[str], str]) -> str:
 
 def _said(path: str, found: str, kind: str) -> str:
     if kind.startswith("timestamp") or (path.endswith("_dt") and "string" in kind):
-        return f"epoch_ms(try_cast({found} AS TIMESTAMP))::VARCHAR"
+        # A text may have an offset, which a plain TIMESTAMP takes no notice of.
+        return f"epoch_ms(try_cast({found} AS TIMESTAMPTZ))::VARCHAR"
     if "time" in path:
         return f"{found}::VARCHAR"
+    if path in _NUMBERS:
+        cases = " ".join(f"WHEN {number} THEN '{word}'" for number, word in _NUMBERS[path].items())
+        return f"CASE try_cast({found} AS BIGINT) {cases} END"
     unknown = ", ".join(f"'{word}'" for word in _UNKNOWN)
     return f"CASE WHEN lower({found}::VARCHAR) NOT IN ({unknown}) THEN {found}::VARCHAR END"
 

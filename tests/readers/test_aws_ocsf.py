@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import tempfile
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -205,6 +205,38 @@ def test_a_member_that_says_nothing_leaves_it_to_the_next(tmp_path):
     assert row["observed_verdict"] == "dropped"
 
 
+@pytest.mark.parametrize(
+    ("kept", "verdict"),
+    [
+        ({"action_id": 2}, "dropped"),
+        ({"disposition_id": 2, "action_id": 0}, "dropped"),
+        ({"activity_id": 5}, "dropped"),
+        ({"activity_id": 6}, "forwarded"),
+        ({"activity_id": 6, "action_id": 2.0}, "dropped"),
+        ({"activity_id": 1}, "unknown"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["lines", "parquet"])
+def test_numbers_without_the_words_that_they_stand_for(tmp_path, kept, verdict, kind):
+    made = {
+        name: value for name, value in event(record()).items() if name not in ("action", "disposition", "activity_id")
+    }
+    made["connection_info"] = {"protocol_num": 6, "tcp_flags": 3, "direction_id": 2}
+    (row,) = told(read_flows([written(tmp_path / "lake", [made | kept], kind)]))
+    assert row["observed_verdict"] == verdict
+
+
+@pytest.mark.parametrize("kind", ["lines", "parquet"])
+def test_dates_with_an_offset(tmp_path, kind):
+    here = [event(record()), event(record(srcport=40001))]
+    for name in ("start_time_dt", "end_time_dt"):
+        when = datetime.fromisoformat(here[1][name]).astimezone(timezone(timedelta(hours=1)))
+        here[1][name] = when.isoformat(sep="T")
+        assert "+01:00" in here[1][name]
+    (row,) = told(read_flows([written(tmp_path / "lake", here, kind)]))
+    assert (row["first_seen"].value, row["last_seen"].value) == (START * 10**9, (START + 30) * 10**9)
+
+
 @pytest.mark.parametrize("uid", ["4001", 4001.0])
 def test_numbers_as_texts_and_fractions(tmp_path, uid):
     events = [event(each) | {"class_uid": uid} for each in (record(), record(srcport="70000"))]
@@ -214,8 +246,8 @@ def test_numbers_as_texts_and_fractions(tmp_path, uid):
 
 def test_what_is_not_said_is_unknown(tmp_path):
     quiet = event(record())
-    for name in ("action", "disposition", "connection_info.direction"):
-        quiet.pop(name, None)
+    for name in ("action", "disposition", "activity_id"):
+        quiet.pop(name)
     quiet["connection_info"] = {"protocol_num": 6}
     (row,) = told(read_flows([written(tmp_path / "lake", [quiet], "lines")]))
     assert (row["observed_verdict"], row["direction"]) == ("unknown", None)
