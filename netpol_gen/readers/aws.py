@@ -25,6 +25,7 @@ from netpol_gen.readers import (
     aws_insights,
     aws_ocsf,
     aws_sql,
+    aws_wrapped,
     vpc,
     vpc_json,
     vpc_lines,
@@ -105,10 +106,9 @@ def read(items: Sequence[Input], options: vpc.Options) -> Flows:
         groups: dict[Layout, list[Plan]] = {}
         for plan in plans:
             groups.setdefault(_TEXT if plan.layout.kind in _LINES else plan.layout, []).append(plan)
-        queries = [
-            aws_sql.records(layout, offered.relation(layout, group), options.window) for layout, group in groups.items()
-        ]
-        records, layouts = vpc.union(queries), {plan.layout for plan in plans}
+        relations = [each for layout, group in groups.items() for each in offered.relations(layout, group)]
+        queries = [aws_sql.records(layout, relation, options.window) for layout, relation in relations]
+        records, layouts = vpc.union(queries), {plan.layout for plan in plans} | {layout for layout, _ in relations}
         # Files can be read twice, lines are a stream.
         once = any(layout.kind not in _FILES for layout in groups)
         handovers = options.handovers
@@ -194,10 +194,16 @@ class _Offer:
     fields: Fields = field(default_factory=Fields)
     names: int = 0
 
-    def relation(self, layout: Layout, plans: Sequence[Plan]) -> str:
-        """SQL for a relation with the records of all `plans`, which have one layout or are all lines."""
+    def relations(self, layout: Layout, plans: Sequence[Plan]) -> list[tuple[Layout, str]]:
+        """SQL for relations with the records of all `plans`, which begin with one layout or are all lines."""
         self.names += 1
         name = f"input_{self.names}"
+        relation = self._relation(name, layout, plans)
+        return (
+            aws_wrapped.by_order(self.engine, relation, layout) if layout.kind is Kind.WRAPPED else [(layout, relation)]
+        )
+
+    def _relation(self, name: str, layout: Layout, plans: Sequence[Plan]) -> str:
         if layout is _TEXT:
             columns = schema(aws_sql.NUMBERS, aws_sql.TEXTS)
             text = Text(self.account, columns, self.fields, self.threads)
@@ -216,9 +222,7 @@ class _Offer:
         lines = vpc_json.Json(self.account, count=not wrapped).batches(files)
         lines = self.fields.objects(lines, layout) if layout.kind is Kind.JSON else lines
         self.engine.stream(name, vpc_lines.schema(), lines)
-        if not wrapped:
-            return name
-        return vpc_json.unpack(self.engine, self.account, f"{name}_lines", UNWRAP.format(name=name))
+        return aws_wrapped.unpack(self.engine, self.account, name) if wrapped else name
 
     def _parquet(self, name: str, plans: Sequence[Plan]) -> str:
         """Files are read by the engine itself; pipes, and paths that it would not find, through Arrow."""
@@ -271,25 +275,3 @@ def _for_engine(path: str) -> str:
 _ELSEWHERE = re.compile(r"~|\w+:")
 """How paths begin that the engine looks for in a home directory or a store of objects."""
 _PATTERN = re.compile(r"[*?\[\]{}\\]")
-
-UNWRAP = """
-SELECT place, trim(regexp_replace(coalesce(message, ''), '\\s+', ' ', 'g')) AS line FROM (
-    SELECT place, unnest(CASE WHEN len(found) = 0 AND alone THEN [line] ELSE found END) AS message FROM (
-        SELECT place, line,
-            CASE WHEN json_valid(line) THEN list_concat(
-                json_extract_string(line, '$.logEvents[*].message'), json_extract_string(line, '$.events[*].message'),
-                CASE WHEN json_extract_string(line, '$.message') IS NULL THEN []
-                     ELSE [json_extract_string(line, '$.message')] END,
-                CASE WHEN json_extract_string(line, '$.Message') IS NULL THEN []
-                     ELSE [json_extract_string(line, '$.Message')] END,
-                CASE WHEN json_extract_string(line, '$.log') IS NULL THEN []
-                     ELSE [json_extract_string(line, '$.log')] END,
-                CASE WHEN json_extract_string(line, '$."@message"') IS NULL THEN []
-                     ELSE [json_extract_string(line, '$."@message"')] END,
-                list_transform(list_filter(
-                    list_concat(json_extract(line, '$[*]'), json_extract(line, '$.results[*][*]')),
-                    lambda cell: json_extract_string(cell, '$.field') = '@message'),
-                    lambda cell: json_extract_string(cell, '$.value'))) ELSE [] END AS found,
-            CASE WHEN json_valid(line) THEN json_extract(line, '$.logEvents') IS NULL
-                AND json_extract(line, '$.events') IS NULL ELSE true END AS alone
-        FROM {name}))"""

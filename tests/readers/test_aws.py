@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from netpol_gen.errors import NotAFlowLogError, OptionError
+from netpol_gen.errors import InputError, NotAFlowLogError, OptionError
 from netpol_gen.flowtable import Flows, Reason
 from netpol_gen.readers import aws_text, read_flows, vpc_lines
 from tests.readers.making import asides, read_bytes, signals
@@ -532,6 +532,45 @@ def test_cloudwatch(tmp_path, wrap):
     assert set(asides(flows)) <= {"CONTROL"}
     default = read_bytes(tmp_path, wrap(DEFAULTS).encode(), name="vpc.log")
     assert [each["records"] for each in default.table.to_pylist()] == [2]
+
+
+OTHER_ORDER = " ".join(sorted(V5.split()))
+NARROW = "version srcaddr dstaddr srcport dstport protocol packets bytes start end action log-status tcp-flags"
+
+
+@pytest.mark.parametrize("wrap", [k for k in WRAPPED if "message lines" in k or "subscription" in k or k == "array"])
+def test_an_order_of_fields_lasts_until_the_next_header(tmp_path, wrap):
+    """As in text, where another file was put behind the first."""
+    first, second = [record(srcport=40001), record(srcport=40002)], [record(srcport=40003), record(srcport=40004)]
+    parts = [(V5, first), (OTHER_ORDER, second), (NARROW, [record(srcport=40005)]), (V5, [record(srcport=40006)])]
+    whole = b"".join(text(*records, header=order, order=order) for order, records in parts)
+    wanted = read_bytes(tmp_path, whole, name="plain.log")
+    flows = read_bytes(tmp_path, WRAPPED[wrap](whole.decode().splitlines()).encode(), name="wrapped.json")
+    assert wanted.table.column("src_ip").to_pylist() == [WEB, "10.0.9.9"]
+    said = [{k: v for k, v in each.items() if k != "sample"} for each in wanted.table.to_pylist()]
+    assert [{k: v for k, v in each.items() if k != "sample"} for each in flows.table.to_pylist()] == said
+    controls = wrap.startswith("subscriptions")
+    assert asides(flows) == {"CONTROL": 4 + controls}
+    again = tmp_path / "again.json"
+    again.write_bytes((tmp_path / "wrapped.json").read_bytes())
+    both = read_flows([tmp_path / "wrapped.json", again])
+    assert [each["records"] for each in both.table.to_pylist()] == [2 * each["records"] for each in said]
+
+
+def test_too_many_orders_of_fields_are_an_error(tmp_path):
+    names = V5.split()
+    orders = [" ".join([*names[i:], *names[:i]]) for i in range(len(names))]
+    orders += [" ".join([*names[i:], *names[:i]][::-1]) for i in range(len(names))]
+    orders += [" ".join([names[1], names[0], *names[2:][i:], *names[2:][:i]]) for i in range(len(names))]
+    orders += [" ".join([names[2], names[0], names[1], *names[3:][i:], *names[3:][:i]]) for i in range(len(names))]
+    lines = [
+        line
+        for order in dict.fromkeys(orders)
+        for line in text(record(), header=order, order=order).decode().splitlines()
+    ]
+    data = "\n".join(json.dumps({"message": line}) for line in lines).encode()
+    with pytest.raises(InputError, match="more than 64 orders"):
+        read_bytes(tmp_path, data, name="vpc.json")
 
 
 def test_bad_results_of_insights_are_named(tmp_path):
