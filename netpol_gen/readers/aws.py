@@ -42,6 +42,8 @@ from netpol_gen.readers.files import PARQUET, Input
 NAME = "aws-vpc"
 SOURCE = vpc_table.Source(NAME, str(DirectionEvidence.SYN), "REJECT", "SKIPDATA")
 _LINES = (Kind.TEXT, Kind.CSV)
+_FIRST = 20
+"""So many lines are looked at: the very first may be damaged."""
 _FILES = (Kind.PARQUET, Kind.OCSF_PARQUET)
 """What the engine reads itself, as often as it is asked."""
 _TEXT = Layout(Kind.TEXT, (*aws_sql.NUMBERS, *aws_sql.TEXTS))
@@ -70,7 +72,7 @@ def looks_like(head: bytes, path: str = "") -> bool:
 
 
 def fits(head: bytes, aws_format: str) -> bool:
-    """Whether the first line has as many fields as the user's format.
+    """Whether one of the first lines has as many fields as the user's format.
 
     Raises:
         OptionError: the format names no fields.
@@ -80,11 +82,8 @@ def fits(head: bytes, aws_format: str) -> bool:
     layout = _layout(head, order)
     if layout is None:
         return False
-    first = vpc_lines.tidy(head.removeprefix(b"\xef\xbb\xbf").lstrip().split(b"\n", 1)[0])
-    return layout.kind in (Kind.WRAPPED, Kind.COLUMN) or len(layout.fields) in (
-        len(first.split(b" ")),
-        len(first.split(b",")),
-    )
+    lines = (vpc_lines.tidy(line) for line in head.removeprefix(b"\xef\xbb\xbf").lstrip().split(b"\n")[:_FIRST])
+    return layout.kind in (Kind.WRAPPED, Kind.COLUMN) or any(_is_whole(line, layout) for line in lines)
 
 
 def read(items: Sequence[Input], options: vpc.Options) -> Flows:
@@ -108,7 +107,8 @@ def read(items: Sequence[Input], options: vpc.Options) -> Flows:
             groups.setdefault(_TEXT if plan.layout.kind in _LINES else plan.layout, []).append(plan)
         relations = [each for layout, group in groups.items() for each in offered.relations(layout, group)]
         queries = [aws_sql.records(layout, relation, options.window) for layout, relation in relations]
-        records, layouts = vpc.union(queries), {plan.layout for plan in plans} | {layout for layout, _ in relations}
+        records, layouts = vpc.union(queries), {plan.layout for plan in plans}
+        layouts |= {layout for layout, _ in relations if layout.kind is Kind.WRAPPED}
         # Files can be read twice, lines are a stream.
         once = any(layout.kind not in _FILES for layout in groups)
         handovers = options.handovers
@@ -163,15 +163,23 @@ def _layout(head: bytes, order: tuple[str, ...] | None) -> Layout | None:
         inner = [found for line in lines[:50] if (found := aws_fields.of_text(line.encode(errors="replace"), order))]
         wrapped = next((found for found in inner if found.kind is Kind.TEXT), None)
         return Layout(Kind.WRAPPED, wrapped.fields, headed=wrapped.headed) if wrapped else None
-    for line in text.split(b"\n")[:20]:
-        tidy = vpc_lines.tidy(line)
-        if tidy and aws_insights.column(tidy) >= 0 and not aws_fields.header(tidy, Kind.CSV):
-            cells = (aws_fields.of_text(vpc_lines.tidy(each), order) for each in aws_insights.messages(text))
-            first = next((each for each in cells if each is not None and each.kind is Kind.TEXT), None)
-            return Layout(Kind.COLUMN, first.fields, headed=first.headed) if first else None
-        if tidy:
-            return aws_fields.of_text(tidy, order)
-    return None
+    return _of_lines(text, order)
+
+
+def _of_lines(text: bytes, order: tuple[str, ...] | None) -> Layout | None:
+    """The layout of text or CSV by its first lines, of which some may be damaged."""
+    lines = [tidy for line in text.split(b"\n")[:_FIRST] if (tidy := vpc_lines.tidy(line))]
+    if lines and aws_insights.column(lines[0]) >= 0 and not aws_fields.header(lines[0], Kind.CSV):
+        cells = (aws_fields.of_text(vpc_lines.tidy(each), order) for each in aws_insights.messages(text))
+        first = next((each for each in cells if each is not None and each.kind is Kind.TEXT), None)
+        return Layout(Kind.COLUMN, first.fields, headed=first.headed) if first else None
+    found = [(line, layout) for line in lines if (layout := aws_fields.of_text(line, order)) is not None]
+    whole = (layout for line, layout in found if layout.headed or _is_whole(line, layout))
+    return next(whole, found[0][1] if found else None)
+
+
+def _is_whole(line: bytes, layout: Layout) -> bool:
+    return line.count(b"," if layout.kind is Kind.CSV else b" ") + 1 == len(layout.fields)
 
 
 def _wraps(head: bytes) -> bool:

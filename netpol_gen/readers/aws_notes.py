@@ -32,7 +32,9 @@ class Fields:
 
     def met(self, number: int, layout: Layout) -> None:
         """Take note of records of this layout."""
-        self.seen.setdefault(number, set()).add(layout.has)
+        has = layout.has
+        # Those of a transit gateway have the packets' own addresses, and no field for them.
+        self.seen.setdefault(number, set()).add(has | _PODS if layout.forwards else has)
 
     def objects(self, batches: Iterator[pa.RecordBatch], layout: Layout) -> Iterator[pa.RecordBatch]:
         """The same batches (`vpc_lines.schema`, each of one file) of objects whose keys are told one by one.

@@ -248,3 +248,9 @@ def test_missing_only_into_the_directory_of_an_earlier_run_takes_nothing_away(ru
         listed = {line.removeprefix("- ") for line in (folder / "kustomization.yaml").read_text().splitlines()}
         assert {p.name for p in folder.iterdir()} - {"kustomization.yaml"} <= listed
     assert run("verify", policies, *INVENTORY, "--flows", more).returncode == 0
+
+
+def test_the_package_is_the_command(run, repository):
+    command = [sys.executable, "-m", "netpol_gen", "--version"]
+    ran = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=True)
+    assert ran.stdout == run("--version").stdout != ""

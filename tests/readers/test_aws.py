@@ -312,6 +312,8 @@ def test_transit_gateway_records_have_no_action(tmp_path):
     flows = read_bytes(tmp_path, text(*lines, header=header), name="vpc.log")
     assert [(each["dst_port"], each["observed_verdict"]) for each in flows.table.to_pylist()] == [(443, "forwarded")]
     assert asides(flows) == {"CONTROL": 1, "OTHER_DROP": 1}
+    # They have no pkt-srcaddr to ask for: their addresses are those of the packets.
+    assert not any("pkt-srcaddr" in note for note in flows.notes)
 
 
 def test_window(tmp_path):
@@ -468,6 +470,26 @@ def test_bad_order(tmp_path, order):
 
 LINES = text(record(), reply(), header=None).decode().splitlines()
 DEFAULTS = text(record(), reply(), header=None, order=V2).decode().splitlines()
+
+
+BAD = ["2 123456789012 eni-0a 10.0.0.1", "5 x eni-0a - AMAZON CLOUDFRONT 1 2", "\x1b[31m"]
+
+
+@pytest.mark.parametrize("bad", BAD)
+@pytest.mark.parametrize("source", ["auto", "aws-vpc"])
+@pytest.mark.parametrize("comma", [False, True])
+def test_a_headerless_file_may_begin_with_a_damaged_line(tmp_path, bad, source, comma):
+    for lines, options in ((DEFAULTS, {}), (LINES, {"aws_format": V5})):
+        data = "\n".join([bad, *lines, ""]).replace(" " if comma else "\n", "," if comma else "\n").encode()
+        flows = read_bytes(tmp_path, data, name="vpc.log", source=source, **options)
+        assert flows.table.column("records").to_pylist() == [2]
+        assert asides(flows) == {"MALFORMED": 1}
+
+
+def test_a_file_without_any_whole_line_is_refused(tmp_path):
+    for options in ({}, {"aws_format": V5}):
+        with pytest.raises(NotAFlowLogError):
+            read_bytes(tmp_path, "\n".join(BAD).encode(), name="vpc.log", **options)
 
 
 def envelope(lines: list[str], kind: str = "DATA_MESSAGE") -> dict[str, object]:
