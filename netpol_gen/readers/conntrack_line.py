@@ -178,7 +178,10 @@ def _head(items: list[str], out: Fields) -> None:
 
 
 _KEYS = {"src": "src", "dst": "dst", "sport": "sport", "dport": "dport", "packets": "packets", "bytes": "octets"}
-_OTHER_KEYS = frozenset({"type", "code", "id", "srckey", "dstkey"})
+_OTHER_KEYS = frozenset({"type", "code", "id", "srckey", "dstkey", "zone-orig", "zone-reply"})
+"""The rest of what libnetfilter_conntrack (`snprintf_default.c`) and the kernel (`ct_seq_show`) print of a direction:
+addresses; ports, or ICMP's type, code and id, or GRE's keys; its zone, if that is of one direction; its counters. Then
+`[UNREPLIED]` follows the original tuple, and nothing else: `zone=`, of both directions, is in the tail."""
 
 
 def _tuple(items: Iterator[str], first: str, out: Tuple) -> str | None:

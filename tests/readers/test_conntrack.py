@@ -324,6 +324,34 @@ def test_pastes_and_options_are_the_same_entry(line):
     assert rows(line) == [{**row(PLAIN), "sample": "-:1"}]
 
 
+SILENT = (
+    "udp      17 29 src=10.0.1.7 dst=10.0.2.9 sport=40003 dport=53 packets=1 bytes=60 [UNREPLIED] "
+    "src=10.0.2.9 dst=10.0.1.7 sport=53 dport=40003 packets=0 bytes=0 mark=0 use=1"
+)
+ZONES = {
+    "original": (PLAIN, ("dport=8080 ", "dport=8080 zone-orig=100 ")),
+    "reply": (PLAIN, ("dport=40001 ", "dport=40001 zone-reply=100 ")),
+    "original, counted": (DNAT, ("packets=5 ", "zone-orig=100 packets=5 ")),
+    "reply, counted": (DNAT, ("packets=4 ", "zone-reply=100 packets=4 ")),
+    "original, behind the counters": (DNAT, ("bytes=500 ", "bytes=500 zone-orig=100 ")),
+    "original, unreplied": (SILENT, ("packets=1 ", "zone-orig=100 packets=1 ")),
+    "both, unreplied": (SILENT, ("packets=", "zone-orig=1 zone-reply=2 packets=")),
+    "extended": ("ipv4     2 " + DNAT, ("packets=5 ", "zone-orig=100 packets=5 ")),
+}
+
+
+@pytest.mark.parametrize(("line", "change"), ZONES.values(), ids=ZONES)
+def test_the_zone_of_a_direction_is_a_field_of_its_tuple(line, change):
+    zoned = line.replace(*change)
+    assert zoned != line
+    assert rows(zoned) == rows(line)
+
+
+def test_the_zone_of_a_ping():
+    line, reason = NOISE["icmp"]
+    assert reasons(line.replace("id=7 src", "id=7 zone-orig=100 src")) == {reason: 1}
+
+
 def test_save_format():
     line = "-A -t 431990 -u SEEN_REPLY,ASSURED -s 10.0.1.7 -d 10.96.0.20 -r 10.0.2.9 -q 10.0.1.7 -p tcp "
     line += "--sport 40002 --dport 80 --reply-port-src 8080 --reply-port-dst 40002 --state ESTABLISHED"
