@@ -42,6 +42,8 @@ _PROTOCOLS = {
 _EVENTS = {"[NEW]": 1, "[UPDATE]": UPDATE, "[DESTROY]": DESTROY}
 _ASSURED = frozenset({"[ASSURED]", "[OFFLOAD]", "[HW_OFFLOAD]"})
 _STATE = re.compile(r"[A-Z][A-Z0-9_]{2,19}")
+_GRE_TIMEOUT = re.compile(r"(?:stream_)?timeout=\d+,?")
+"""In place of a state, in `/proc/net/nf_conntrack` alone (`gre_print_conntrack`): `timeout=30, stream_timeout=180`."""
 _STAMP = re.compile(r"\[(\d{9,10})\.(\d{1,6}) *\]")
 _CLOCK = re.compile(r"\[(start|stop)=[A-Z][a-z]{2} ([A-Z][a-z]{2}) +(\d{1,2}) (\d\d):(\d\d):(\d\d) (\d{4})\]")
 _AGE = re.compile(r" delta-time=(\d{1,7})\b")
@@ -173,6 +175,8 @@ def _head(items: list[str], out: Fields) -> None:
         del rest[0]
     if rest and _STATE.fullmatch(rest[0]):
         out.state = rest.pop(0)
+    if out.protocol == _PROTOCOLS["gre"]:
+        rest = [word for word in rest if not _GRE_TIMEOUT.fullmatch(word)]
     if rest:
         raise MalformedError(f"{rest[0]!r} between protocol and addresses")
 

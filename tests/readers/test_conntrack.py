@@ -234,6 +234,17 @@ NOISE = {
         "gre      47 29 src=10.0.1.7 dst=10.0.2.9 srckey=1 dstkey=2 src=10.0.2.9 dst=10.0.1.7 srckey=2 dstkey=1",
         Reason.OTHER_PROTOCOL,
     ),
+    "gre, the kernel's own": (
+        (
+            "ipv4     2 gre      47 179 timeout=180, stream_timeout=10800 src=10.0.1.7 dst=10.0.2.9 srckey=0x0 "
+            "dstkey=0x1 src=10.0.2.9 dst=10.0.1.7 srckey=0x1 dstkey=0x0 [ASSURED] mark=0 zone=0 use=2"
+        ),
+        Reason.OTHER_PROTOCOL,
+    ),
+    "gre's timeouts before a tcp entry": (
+        PLAIN.replace("ESTABLISHED", "timeout=180, stream_timeout=10800"),
+        Reason.MALFORMED,
+    ),
     "igmp": (
         "unknown  2 599 src=10.0.1.7 dst=224.0.0.22 [UNREPLIED] src=224.0.0.22 dst=10.0.1.7 use=1",
         Reason.OTHER_PROTOCOL,
