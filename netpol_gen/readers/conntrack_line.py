@@ -42,6 +42,8 @@ _PROTOCOLS = {
 _EVENTS = {"[NEW]": 1, "[UPDATE]": UPDATE, "[DESTROY]": DESTROY}
 _ASSURED = frozenset({"[ASSURED]", "[OFFLOAD]", "[HW_OFFLOAD]"})
 _STATE = re.compile(r"[A-Z][A-Z0-9_]{2,19}")
+_GRE_TIMEOUT = re.compile(r"(?:stream_)?timeout=\d+,?")
+"""In place of a state, in `/proc/net/nf_conntrack` alone (`gre_print_conntrack`): `timeout=30, stream_timeout=180`."""
 _STAMP = re.compile(r"\[(\d{9,10})\.(\d{1,6}) *\]")
 _CLOCK = re.compile(r"\[(start|stop)=[A-Z][a-z]{2} ([A-Z][a-z]{2}) +(\d{1,2}) (\d\d):(\d\d):(\d\d) (\d{4})\]")
 _AGE = re.compile(r" delta-time=(\d{1,7})\b")
@@ -173,12 +175,17 @@ def _head(items: list[str], out: Fields) -> None:
         del rest[0]
     if rest and _STATE.fullmatch(rest[0]):
         out.state = rest.pop(0)
+    if out.protocol == _PROTOCOLS["gre"]:
+        rest = [word for word in rest if not _GRE_TIMEOUT.fullmatch(word)]
     if rest:
         raise MalformedError(f"{rest[0]!r} between protocol and addresses")
 
 
 _KEYS = {"src": "src", "dst": "dst", "sport": "sport", "dport": "dport", "packets": "packets", "bytes": "octets"}
-_OTHER_KEYS = frozenset({"type", "code", "id", "srckey", "dstkey"})
+_OTHER_KEYS = frozenset({"type", "code", "id", "srckey", "dstkey", "zone-orig", "zone-reply"})
+"""The rest of what libnetfilter_conntrack (`snprintf_default.c`) and the kernel (`ct_seq_show`) print of a direction:
+addresses; ports, or ICMP's type, code and id, or GRE's keys; its zone, if that is of one direction; its counters. Then
+`[UNREPLIED]` follows the original tuple, and nothing else: `zone=`, of both directions, is in the tail."""
 
 
 def _tuple(items: Iterator[str], first: str, out: Tuple) -> str | None:

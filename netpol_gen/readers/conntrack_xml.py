@@ -1,4 +1,4 @@
-"""Conntrack's XML: `<flow>` elements, cut out of the text and read one at a time.
+"""Conntrack's XML: `<flow>` elements, cut out of the text and read one at a time; lines between as in a text table.
 
 A stream of events has no end tag while it runs, and polled tables follow one another with a declaration each: neither
 is one XML document. An element by itself is, and has no place for a document type, so that no entity can be declared
@@ -16,31 +16,43 @@ from xml.parsers import expat
 from netpol_gen.flowtable import Reason
 from netpol_gen.readers.conntrack_addresses import Addresses
 from netpol_gen.readers.conntrack_entries import LONGEST
-from netpol_gen.readers.conntrack_line import Aside, Fields, MalformedError, Outcome, Tuple, finish
+from netpol_gen.readers.conntrack_line import Aside, Fields, MalformedError, Outcome, Tuple, finish, read_line
 from netpol_gen.readers.conntrack_times import DESTROY
 
+_FIRST = re.compile(rb"^[ \t]*<(?:\?xml|conntrack|flow)", re.MULTILINE)
+_BEFORE = 4096
+"""Bytes before its first tag: what a terminal shows there."""
+_OTHER = re.compile(rb"^[ \t]*[<{]|\ssrc=|^-[AUDI] ", re.MULTILINE)
+"""What stands there if this is another kind of file: another document, a text table or `-o save` with XML behind it."""
 _BEGIN = re.compile(rb"<flow[\s>]")
 _END = b"</flow>"
-_BETWEEN = re.compile(rb"<\?xml[^>]*\?>|</?conntrack\s*/?>|<!--.*?-->|\s+", re.DOTALL)
+_MARKUP = re.compile(rb"<\?xml[^<>]*\?>|</?conntrack\s*/?>|<!--(?:[^-]|-(?!-))*+-->|\xef\xbb\xbf")
+"""Passed over between flows, byte order marks of files put together as well. None of these may run on over the start of
+another: hostile text would be looked at again from each."""
 _EVENTS = {"new": 1, "update": 2, "destroy": DESTROY}
 _PROTOCOLS = {"tcp": "6", "udp": "17", "sctp": "132", "icmp": "1", "icmpv6": "58", "dccp": "33", "udplite": "136"}
 
 
 @dataclass(frozen=True, slots=True)
 class Element:
-    """The text of one flow, or (`problem`) of what is none. `line` is where it begins, from 1."""
+    """The text of one flow, of a line without `markup`, or (`problem`) of what is neither.
+
+    `line` is where it begins, from 1.
+    """
 
     data: bytes
     line: int
     problem: str = ""
+    markup: bool = True
 
 
 def looks_like(head: bytes) -> bool:
-    """Whether a file with this beginning is conntrack's XML."""
+    """Whether a file with this beginning is conntrack's XML, perhaps behind its banner or the command itself."""
     text = head.lstrip()
-    return text.startswith((b"<?xml", b"<conntrack", b"<flow")) and (
-        b"<conntrack>" in text or bool(_BEGIN.search(text))
-    )
+    first = _FIRST.search(text[:_BEFORE])
+    if first is None or _OTHER.search(text[: first.start()]):
+        return False
+    return b"<conntrack>" in text or bool(_BEGIN.search(text))
 
 
 def elements(pieces: Iterable[bytes]) -> Iterator[Element]:
@@ -48,10 +60,13 @@ def elements(pieces: Iterable[bytes]) -> Iterator[Element]:
     held, line = b"", 1
     for piece in pieces:
         held += piece
-        while (end := held.find(_END)) >= 0:
-            whole, held = held[: end + len(_END)], held[end + len(_END) :]
-            yield from _split(whole, line)
-            line += whole.count(b"\n")
+        done = 0
+        while (end := held.find(_END, done)) >= 0:
+            end += len(_END)
+            yield from _split(held[done:end], line)
+            line += held.count(b"\n", done, end)
+            done = end
+        held = held[done:]
         if len(held) > LONGEST:
             # A flow is shorter: this is something else, or one cut off. Its last part may begin a new one.
             at = held.rfind(b"<flow")
@@ -59,21 +74,37 @@ def elements(pieces: Iterable[bytes]) -> Iterator[Element]:
             yield Element(held[:200], line + _blank_lines(held), "no flow ends here")
             line += held[:cut].count(b"\n")
             held = held[cut:]
-    rest = _BETWEEN.sub(b"", held)
-    if rest:
-        yield Element(rest[:200], line + _blank_lines(held), "it ends in the middle of a flow")
+    yield from _between(held, line, "it ends in the middle of a flow")
 
 
 def _split(whole: bytes, line: int) -> Iterator[Element]:
     """What precedes a flow, and the flow."""
     begins = [found.start() for found in _BEGIN.finditer(whole)]
     at = begins[-1] if begins else len(whole)
-    before = _BETWEEN.sub(b"", whole[:at])
-    if before:
-        # A flow without its end (the writer was stopped), or something that conntrack does not write.
-        yield Element(before[:200], line + _blank_lines(whole), "no complete flow")
+    # A flow without its end (the writer was stopped), or something that conntrack does not write.
+    yield from _between(whole[:at], line, "no complete flow")
     if begins:
-        yield Element(whole[at:], line + whole[:at].count(b"\n"))
+        yield Element(whole[at:], line + whole.count(b"\n", 0, at))
+
+
+def _between(data: bytes, line: int, problem: str) -> Iterator[Element]:
+    """Lines without markup one by one: banner and warnings (`2>&1`), the command in a paste. The rest: one problem."""
+    if not data.strip():
+        return
+    told = False
+    for number, text in enumerate(_MARKUP.sub(_newlines, data).split(b"\n"), line):
+        if not text.strip():
+            continue
+        if b"<" not in text:
+            yield Element(text, number, markup=False)
+        elif not told:
+            # Whatever else is on such a line, a banner even: a flow may be lost in it.
+            yield Element(text[:200], number, problem)
+            told = True
+
+
+def _newlines(found: re.Match[bytes]) -> bytes:
+    return b"\n" * found[0].count(b"\n")
 
 
 def _blank_lines(data: bytes) -> int:
@@ -81,9 +112,11 @@ def _blank_lines(data: bytes) -> int:
 
 
 def read_element(element: Element, addresses: Addresses) -> Outcome:
-    """Read one flow."""
+    """Read one flow, or a line as in a text table."""
     if element.problem:
         return Aside(Reason.MALFORMED, element.problem)
+    if not element.markup:
+        return read_line(element.data, addresses)
     if len(element.data) > LONGEST:
         return Aside(Reason.TOO_LONG, f"{len(element.data)} bytes")
     try:

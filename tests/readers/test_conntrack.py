@@ -234,6 +234,17 @@ NOISE = {
         "gre      47 29 src=10.0.1.7 dst=10.0.2.9 srckey=1 dstkey=2 src=10.0.2.9 dst=10.0.1.7 srckey=2 dstkey=1",
         Reason.OTHER_PROTOCOL,
     ),
+    "gre, the kernel's own": (
+        (
+            "ipv4     2 gre      47 179 timeout=180, stream_timeout=10800 src=10.0.1.7 dst=10.0.2.9 srckey=0x0 "
+            "dstkey=0x1 src=10.0.2.9 dst=10.0.1.7 srckey=0x1 dstkey=0x0 [ASSURED] mark=0 zone=0 use=2"
+        ),
+        Reason.OTHER_PROTOCOL,
+    ),
+    "gre's timeouts before a tcp entry": (
+        PLAIN.replace("ESTABLISHED", "timeout=180, stream_timeout=10800"),
+        Reason.MALFORMED,
+    ),
     "igmp": (
         "unknown  2 599 src=10.0.1.7 dst=224.0.0.22 [UNREPLIED] src=224.0.0.22 dst=10.0.1.7 use=1",
         Reason.OTHER_PROTOCOL,
@@ -322,6 +333,34 @@ PASTES = {
 @pytest.mark.parametrize("line", PASTES.values(), ids=PASTES)
 def test_pastes_and_options_are_the_same_entry(line):
     assert rows(line) == [{**row(PLAIN), "sample": "-:1"}]
+
+
+SILENT = (
+    "udp      17 29 src=10.0.1.7 dst=10.0.2.9 sport=40003 dport=53 packets=1 bytes=60 [UNREPLIED] "
+    "src=10.0.2.9 dst=10.0.1.7 sport=53 dport=40003 packets=0 bytes=0 mark=0 use=1"
+)
+ZONES = {
+    "original": (PLAIN, ("dport=8080 ", "dport=8080 zone-orig=100 ")),
+    "reply": (PLAIN, ("dport=40001 ", "dport=40001 zone-reply=100 ")),
+    "original, counted": (DNAT, ("packets=5 ", "zone-orig=100 packets=5 ")),
+    "reply, counted": (DNAT, ("packets=4 ", "zone-reply=100 packets=4 ")),
+    "original, behind the counters": (DNAT, ("bytes=500 ", "bytes=500 zone-orig=100 ")),
+    "original, unreplied": (SILENT, ("packets=1 ", "zone-orig=100 packets=1 ")),
+    "both, unreplied": (SILENT, ("packets=", "zone-orig=1 zone-reply=2 packets=")),
+    "extended": ("ipv4     2 " + DNAT, ("packets=5 ", "zone-orig=100 packets=5 ")),
+}
+
+
+@pytest.mark.parametrize(("line", "change"), ZONES.values(), ids=ZONES)
+def test_the_zone_of_a_direction_is_a_field_of_its_tuple(line, change):
+    zoned = line.replace(*change)
+    assert zoned != line
+    assert rows(zoned) == rows(line)
+
+
+def test_the_zone_of_a_ping():
+    line, reason = NOISE["icmp"]
+    assert reasons(line.replace("id=7 src", "id=7 zone-orig=100 src")) == {reason: 1}
 
 
 def test_save_format():

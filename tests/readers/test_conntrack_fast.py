@@ -124,6 +124,7 @@ def agreed(data: bytes, found: Decoded, addresses: Addresses) -> None:
 
 WORDS = [
     *(b"src=", b" dst=1.2.3.4", b" sport=", b" packets=1", b" bytes=2", b" type=8", b" code=0", b" id=7", b"a=b", b"="),
+    *(b" zone-orig=5", b" zone-reply=5", b" zone-reply=5 packets=7 bytes=x"),
     *(b"[UNREPLIED]", b" [ASSURED]", b" [OFFLOAD] ", b"[USERSPACE] ", b"[NEW]", b"    [NEW] ", b"[DESTROY] ", b"["),
     *(b"tcp      6 ", b"udp      17 ", b"icmp     1 ", b"icmpv6   58 ", b"ipv6     10 ", b"CLOSE ", b"XXXABLISHED "),
     *(b"[1795387971.765385]\t", b"[9995387971.765385]\t", b" delta-time=12345678", b"ta-time=3", b" delta-time=7"),
@@ -188,6 +189,10 @@ PLAIN = (
         (("src=10.0.0.1", "src=fd00::1%eth0 more"), "a scope and more"),
         (("src=10.0.0.1", "src=10.0.0.01"), "perhaps octal"),
         (("mark=0", "mark=0 packets=7 bytes=7"), "fields of a tuple behind both"),
+        (("dport=80 ", "dport=80 zone-orig=5 "), "a zone in the original tuple"),
+        (("bytes=60 ", "bytes=60 zone-orig=5 "), "a zone behind its counters"),
+        (("dport=40001 ", "dport=40001 zone-reply=5 "), "a zone in the reply tuple"),
+        (("bytes=0 ", "bytes=0 zone-reply=5 "), "a zone behind both"),
         (("[ASSURED]", "[ASSURED"), "no flag"),
         (("[ASSURED]", "[ASSURED]x"), "no flag"),
         (("[ASSURED] mark=0", "mark=0 [ASSURED]"), "a flag that comes late"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -45,6 +46,8 @@ ENVELOPES = {
     "type left out": HEAD + flow().replace(' type="new"', ""),
     "protocol by name alone": HEAD + flow().replace('protonum="6" ', ""),
     "polled": f"{HEAD}{flow()}\n</conntrack>\n" * 3,
+    "byte order mark": f"\ufeff{HEAD}{flow()}",
+    "byte order marks of files put together": f"\ufeff{HEAD}{flow()}\n</conntrack>\n" * 2,
 }
 
 
@@ -99,6 +102,77 @@ def test_a_flow_begun_again_before_its_end():
     assert flows.ledger.set_aside == {Reason.MALFORMED: 1}
 
 
+# --- the terminal's lines among the flows -----------------------------------------------------------------------------
+
+BANNER = "conntrack v1.4.7 (conntrack-tools): 2 flow entries have been shown.\n"
+PROMPT = "root@n1:~# conntrack -L -o xml 2>&1\n"
+TWO = (flow(port=1025) + "\n", flow(port=1026) + "\n")
+END = "</conntrack>\n"
+TERMINAL = {
+    "banner first": (BANNER + HEAD + "".join(TWO) + END, "1"),
+    "banner first, carriage returns": ((BANNER + HEAD + "".join(TWO) + END).replace("\n", "\r\n"), "1"),
+    "prompt first": (PROMPT + HEAD + "".join(TWO) + END, "1"),
+    "prompt that names an address": (PROMPT.replace("2>&1", "--src=10.0.1.7") + HEAD + "".join(TWO) + END, "1"),
+    "blank lines first": ("\n\n" + PROMPT + "\n" + HEAD + "".join(TWO) + END, "3"),
+    "banner between flows": (HEAD + TWO[0] + BANNER + TWO[1] + END, "4"),
+    "banner behind the end": (HEAD + "".join(TWO) + END + BANNER, "6"),
+    "banner behind a stream": (HEAD + "".join(TWO) + "^C" + BANNER.replace("entries", "events"), "5"),
+    "banner before the end": (HEAD + "".join(TWO) + BANNER + END, "5"),
+}
+
+
+@pytest.mark.parametrize(("text", "line"), TERMINAL.values(), ids=TERMINAL)
+def test_what_the_terminal_shows_beside_the_flows_is_told_as_in_text(text, line):
+    assert conntrack.looks_like(text.encode())
+    flows = read(text)
+    assert flows.table.column("flows").to_pylist() == [2]
+    assert flows.ledger.set_aside == {Reason.CONTROL: 1}
+    assert flows.ledger.places[Reason.CONTROL] == [f"-:{line}"]
+
+
+def test_an_empty_table_behind_its_banner():
+    flows = read(BANNER + HEAD + END)
+    assert flows.table.num_rows == 0
+    assert flows.ledger.set_aside == {Reason.CONTROL: 1}
+
+
+def test_lines_of_other_programs_are_not_control():
+    note = 'Defaulted container "agent" out of: agent, config (init)\n'
+    flows = read(note + BANNER + HEAD + "".join(TWO) + END)
+    assert flows.table.column("flows").to_pylist() == [2]
+    assert flows.ledger.set_aside == {Reason.NOT_A_FLOW: 1, Reason.CONTROL: 1}
+
+
+def test_lost_events_are_a_loss():
+    lost = "WARNING: We have hit ENOBUFS! We are losing events.\nThis message means that the current netlink socket "
+    lost += "buffer size is too small.\nPlease, check --buffer-size in conntrack(8) manpage.\n"
+    flows = read(HEAD + TWO[0] + lost + TWO[1])
+    assert flows.ledger.set_aside == {Reason.LOST_EVENTS: 1, Reason.CONTROL: 2}
+    assert flows.ledger.lost == 1
+
+
+@pytest.mark.parametrize("glue", ["", "\n"])
+def test_a_banner_does_not_hide_a_flow_that_was_cut(glue):
+    flows = read(HEAD + TWO[0] + TWO[1][:200] + glue + BANNER)
+    assert flows.table.column("flows").to_pylist() == [1]
+    assert flows.ledger.set_aside[Reason.MALFORMED] == 1
+    assert flows.ledger.places[Reason.MALFORMED] == ["-:4: it ends in the middle of a flow"]
+
+
+OTHERS = {
+    "a text table with XML behind it": f"tcp      6 9 CLOSE src=10.0.1.7 dst=10.0.2.9 sport=1 dport=2 \n{HEAD}",
+    "saved entries": f"-A -s 10.0.1.7 -d 10.0.2.9 -r 10.0.2.9 -q 10.0.1.7 -p tcp\n{HEAD}",
+    "JSON": f'{{"a":\n"b"}}\n{HEAD}',
+    "another document": f"<html>\n{HEAD}",
+    "far away": "x\n" * 5000 + HEAD,
+}
+
+
+@pytest.mark.parametrize("text", OTHERS.values(), ids=OTHERS)
+def test_what_is_not_its_xml(text):
+    assert not conntrack_xml.looks_like(text.encode())
+
+
 ENTITIES = "".join(f'<!ENTITY l{i} "{f"&l{i - 1};" * 10}">' for i in range(1, 12))
 BOMB = f'<?xml version="1.0"?><!DOCTYPE conntrack [<!ENTITY l0 "lol">{ENTITIES}]>\n<conntrack>'
 HOSTILE = {
@@ -125,8 +199,18 @@ def test_hostile(text):
 
 
 PIECES = st.sampled_from(
-    [HEAD, flow(), flow(port=1), "<flow>", "</flow>", "<flow", "</conntrack>", "<!--", "-->", "\n", "x"]
+    [HEAD, BANNER, flow(), flow(port=1), "<flow>", "</flow>", "<flow", "</conntrack>", "<!--", "-->", "\n", "x"]
 )
+
+
+@pytest.mark.parametrize("filler", ["</flow>", "<!--", "<!-- --><!-", "<?xml ", "<conntrack ", "<flow ", "\n", "#  "])
+def test_no_filler_takes_long(filler):
+    # A piece of a stream is a few megabytes: what looks at the rest of it again for each of these takes hours.
+    count = 300_000 // len(filler)
+    began = time.perf_counter()
+    for _ in conntrack_xml.elements([b"<conntrack>" + filler.encode() * count + b"<flow></flow>"]):
+        pass
+    assert time.perf_counter() - began < 5
 
 
 @settings(max_examples=200, deadline=None)
