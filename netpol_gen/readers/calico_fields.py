@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from netpol_gen.model import UNTYPED
 from netpol_gen.readers import times
 from netpol_gen.readers.hubble_ends import address
 from netpol_gen.readers.rows import Endpoint
@@ -45,6 +46,9 @@ _TYPES = {
 }
 _ACTIONS = {"1": "allow", "2": "deny", "3": "pass"}
 _REPORTERS = {"1": "src", "2": "dst"}
+_REPORTER_OF = {"source": "src", "dest": "dst"}
+_ORCHESTRATOR = "projectcalico.org/orchestrator"
+"""A label that Calico gives to every pod."""
 PUBLIC = frozenset({"pub", "PUBLIC NETWORK"})
 PRIVATE = frozenset({"pvt", "PRIVATE NETWORK"})
 _CAMEL = re.compile(r"(?<=[a-z0-9])([A-Z])")
@@ -232,15 +236,21 @@ def _service(flat: Mapping[str, Any]) -> str:
 
 
 def _kind(flat: Mapping[str, Any], side: str) -> str:
-    """`wep` (a pod), `hep` (a node), `ns` (a set of networks), `net`, or nothing where it cannot be told."""
+    """`wep` (a pod), `hep` (a node), `ns` (a set of networks), `net`, `UNTYPED` (a pod or such a set), or nothing."""
     text = str(flat.get(f"{side}_type") or "").strip().lower()
     if text:
         return _TYPES.get(text, text)
     # Whisker leaves the type out.
-    name, namespace = _text(flat.get(f"{side}_name")), _text(flat.get(f"{side}_namespace"))
-    if name in PUBLIC | PRIVATE:
+    name, aggregated = _text(flat.get(f"{side}_name")), _text(flat.get(f"{side}_name_aggr"))
+    namespace = _text(flat.get(f"{side}_namespace"))
+    if (name or aggregated) in PUBLIC | PRIVATE:
         return "net"
-    return "wep" if name and namespace and namespace != "Global" else ""
+    if not (name or aggregated) or not namespace or namespace == "Global":
+        return ""
+    # A NetworkSet may be in a namespace, too. It stands for no others, reports nothing, and no orchestrator made it.
+    summed = name.endswith("*") or aggregated.endswith("*")
+    reports = _word(flat, "reporter", _REPORTERS) == _REPORTER_OF[side]
+    return "wep" if summed or reports or _ORCHESTRATOR in _labels(flat.get(f"{side}_labels")) else UNTYPED
 
 
 def _endpoint(flat: Mapping[str, Any], side: str) -> Endpoint | None:
@@ -248,8 +258,9 @@ def _endpoint(flat: Mapping[str, Any], side: str) -> Endpoint | None:
     kind = _kind(flat, side)
     name, aggregated = _text(flat.get(f"{side}_name")), _text(flat.get(f"{side}_name_aggr"))
     namespace = _text(flat.get(f"{side}_namespace"))
-    if kind == "wep" and namespace:
-        return _pod(namespace, name or aggregated, _labels(flat.get(f"{side}_labels")))
+    if kind in {"wep", UNTYPED} and namespace:
+        found = _pod(namespace, name or aggregated, _labels(flat.get(f"{side}_labels")))
+        return found._replace(entities=UNTYPED) if kind == UNTYPED else found
     if kind == "hep":
         return Endpoint(entities="remote-node")
     if kind == "net" and (name or aggregated) in PUBLIC:

@@ -221,9 +221,11 @@ def test_without_counters_silence_says_nothing(tmp_path):
 # --- ends -------------------------------------------------------------------------------------------------------------
 
 
-def test_pods_by_label_where_the_name_does_not_tell(tmp_path):
+@pytest.mark.parametrize("added", [[], ["projectcalico.org/namespace=shop", "projectcalico.org/orchestrator=k8s"]])
+def test_pods_by_label_where_the_name_does_not_tell(tmp_path, added):
     cluster = inventory_of(pod("db-0", "db", "10.48.1.1", 5432), pod("frontend-1", "frontend", "10.48.1.2"))
-    changes = {"dest_name": "-", "dest_name_aggr": "db-*", "dest_labels": {"labels": ["app=db"]}, "dest_ip": None}
+    changes = {"dest_name": "-", "dest_name_aggr": "db-*", "dest_ip": None}
+    changes["dest_labels"] = {"labels": ["app=db", *added]}
     flows = read(tmp_path, lines({**ENTERPRISE, **changes}))
     (edge,) = find_edges(flows, cluster).accepted
     (known,) = {p.workload for p in cluster.pods if p.name == "db-0"}
@@ -261,6 +263,44 @@ def test_whisker_says_networks_in_words(tmp_path):
     text = lines({**WHISKER, "dest_name": "PUBLIC NETWORK", "dest_namespace": "-", "dest_labels": ""})
     (found,) = read(tmp_path, text).table.to_pylist()
     assert (found["dst_entities"], found["dst_namespace"], found["dst_ip"]) == ("world", None, None)
+
+
+UNTYPED = {
+    "summed up": ({"dest_name": "api-*"}, True),
+    "a set of networks, or a pod of its own": ({"dest_name": "partner-nets"}, False),
+    "with labels": ({"dest_name": "partner-nets", "dest_labels": "role=partner"}, False),
+    "with labels that Calico gives to pods": (
+        {"dest_name": "client", "dest_labels": "projectcalico.org/orchestrator=k8s | run=client"},
+        True,
+    ),
+    "of the inventory": ({"dest_name": "multitool"}, True),
+    "reported by itself, the server": ({"dest_name": "web-0", "reporter": "Dst"}, True),
+    "reported by itself, the client": ({"source_name": "web-0"}, True),
+    "client of another reporter": ({"source_name": "partner-nets", "reporter": "Dst"}, False),
+    "reporter not said": ({"source_name": "partner-nets", "reporter": "ReporterUnspecified"}, False),
+}
+
+
+@pytest.mark.parametrize("form", ["log", "csv"])
+@pytest.mark.parametrize(("changes", "known"), UNTYPED.values(), ids=UNTYPED)
+def test_an_end_without_type_is_a_pod_only_where_something_says_so(tmp_path, changes, known, form):
+    flows = read(tmp_path, lines({**WHISKER, "dest_labels": "", **changes}))
+    if form == "csv":
+        write_flows(flows, tmp_path / "flows.csv")
+        flows = read_flows([tmp_path / "flows.csv"])
+    found = find_edges(flows, inventory_of(pod("multitool", "multitool", "10.48.1.1", 5050)))
+    assert (len(found.accepted), found.ledger.set_aside) == ((1, {}) if known else (0, {Reason.UNKNOWN_PARTY: 1}))
+
+
+def test_what_reports_itself_is_a_pod_in_the_records_of_others_too(tmp_path):
+    bare = {**WHISKER, "dest_name": "multitool", "dest_labels": "run=multitool"}
+    flows = read(tmp_path, lines({**bare, "dest_labels": "a=b | run=multitool"}, {**bare, **DST, "reporter": "Dst"}))
+    (found,) = flows.table.to_pylist()
+    assert (found["dst_pod"], found["dst_entities"], found["bytes"]) == ("multitool", None, 800)
+    (edge,) = find_edges(flows, empty()).accepted
+    assert edge.dst == Workload("shop", "Pod", "multitool")
+    other = read(tmp_path, lines({**bare, **DST, "reporter": "Dst"}, {**bare, "source_name": "a-*", "dest_port": 5051}))
+    assert len(find_edges(other, empty()).accepted) == 2
 
 
 @pytest.mark.parametrize("name", ["batch.kubernetes.io/job-name", "job-name"])
