@@ -81,8 +81,6 @@ class Record:
     back: tuple[int, int] | None
     service: str
     node: str
-    second_view: bool
-    """Whether another line, by the source's reporter, tells of the same connections."""
 
 
 def records(value: Any, depth: int = 0) -> Iterator[Any]:
@@ -143,7 +141,6 @@ def record(value: Any) -> Record | None:
         back=incoming if at_source else outgoing,
         service=_service(flat),
         node=_text(flat.get("host")),
-        second_view=reporter == "fwd" or (not at_source and _kind(flat, "source") in {"wep", "hep"}),
     )
 
 

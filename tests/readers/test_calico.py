@@ -176,6 +176,42 @@ def test_both_reporters_tell_of_the_same_connections(tmp_path):
     assert found["nodes"] == ["node-1", "node-2"]
 
 
+SERVER = {**ENTERPRISE, **DST}
+LATER = {"start_time": START + 300, "end_time": START + 600}
+DENIED = {"action": "deny", "packets_out": 0, "bytes_out": 0}
+VIEWS = {
+    "the server's alone": ([SERVER, {**SERVER, **LATER}], (6, 24, 1600)),
+    "the server's alone, denied": ([{**SERVER, **DENIED}], (3, 7, 500)),
+    "both": ([ENTERPRISE, {**ENTERPRISE, **LATER}, SERVER, {**SERVER, **LATER}], (6, 24, 1600)),
+    "both, of one client's node alone": (
+        [ENTERPRISE, {**SERVER, "num_flows_started": 5, "bytes_in": 900}],
+        (5, 12, 1200),
+    ),
+    "both, the client's without counters": (
+        [{**ENTERPRISE, "packets_in": None, "packets_out": None}, SERVER],
+        (3, 12, 800),
+    ),
+    "a third on the way": ([ENTERPRISE, SERVER, {**SERVER, "reporter": "fwd"}], (3, 12, 800)),
+    "the one on the way alone": ([{**SERVER, "reporter": "fwd"}], (3, 12, 800)),
+}
+
+
+@pytest.mark.parametrize("files", [1, 2])
+@pytest.mark.parametrize(("records", "counted"), VIEWS.values(), ids=VIEWS)
+def test_each_view_counts_once(tmp_path, records, counted, files):
+    for number in range(files):
+        (tmp_path / f"{number}.log").write_text(lines(*records[number::files]), encoding="utf-8")
+    paths = sorted(path for path in tmp_path.glob("*.log") if path.stat().st_size)
+    (found,) = read_flows(paths, source="calico", processes=files).table.to_pylist()
+    assert (found["flows"], found["packets"], found["bytes"]) == counted
+
+
+def test_allowed_at_one_end_and_denied_at_the_other_each_has_its_numbers(tmp_path):
+    rows = read(tmp_path, lines(ENTERPRISE, {**SERVER, **DENIED})).table.to_pylist()
+    found = {row["observed_verdict"]: (row["flows"], row["packets"], row["bytes"]) for row in rows}
+    assert found == {"forwarded": (3, 12, 800), "dropped": (3, 7, 500)}
+
+
 def test_a_client_outside_is_reported_by_the_server_alone(tmp_path):
     outside = {"source_type": "net", "source_name_aggr": "pub", "source_namespace": "-", "source_labels": None}
     found = row(tmp_path, **DST, **outside, source_ip="203.0.113.7")
