@@ -53,6 +53,8 @@ PUBLIC = frozenset({"pub", "PUBLIC NETWORK"})
 PRIVATE = frozenset({"pvt", "PRIVATE NETWORK"})
 _CAMEL = re.compile(r"(?<=[a-z0-9])([A-Z])")
 _SUFFIX = re.compile(r"(?P<owner>.+)-(?P<hash>[bcdfghjklmnpqrstvwxz2456789]{6,10})")
+_ENVELOPES = ("_source", "flow", "result", "items", "flows", "hits", "records", "value", "data")
+"""Under which a record, or a list of them, may lie: in Elasticsearch, Goldmane, its gateway, Whisker, and exporters."""
 _MAX_DEPTH = 4
 
 
@@ -88,12 +90,8 @@ def records(value: Any, depth: int = 0) -> Iterator[Any]:
 
     What is no record is given as it is, for `record` to refuse.
     """
-    if isinstance(value, Mapping) and depth < _MAX_DEPTH:
-        inner = value.get("_source", value.get("flow"))
-        if isinstance(inner, Mapping):
-            yield from records(inner, depth + 1)
-            return
-        for name in ("items", "flows", "hits"):
+    if isinstance(value, Mapping) and depth < _MAX_DEPTH and not _is_record(value):
+        for name in _ENVELOPES:
             inner = value.get(name)
             if isinstance(inner, Mapping):
                 yield from records(inner, depth + 1)
@@ -103,6 +101,12 @@ def records(value: Any, depth: int = 0) -> Iterator[Any]:
                     yield from records(each, depth + 1)
                 return
     yield value
+
+
+def _is_record(value: Mapping[str, Any]) -> bool:
+    """Whether it has what no envelope has, whatever an exporter put beside it."""
+    key = value.get("Key", value.get("key"))
+    return "reporter" in value or (isinstance(key, Mapping) and "reporter" in key)
 
 
 def record(value: Any) -> Record | None:

@@ -128,8 +128,14 @@ ENVELOPES = {
     "enterprise": lines(ENTERPRISE),
     "exported by Elasticsearch": json.dumps({"hits": {"hits": [{"_id": "1", "_source": ENTERPRISE}]}}),
     "array": json.dumps([ENTERPRISE], indent=1),
+    "records": json.dumps({"records": [ENTERPRISE]}),
+    "records over many lines": json.dumps({"records": [ENTERPRISE]}, indent=1),
+    "value": json.dumps({"@odata.context": "a", "value": [ENTERPRISE]}),
+    "data": json.dumps({"data": [ENTERPRISE]}),
+    "message with a key": lines({"key": {"id": 7}, "value": ENTERPRISE}),
     "goldmane": lines(GOLDMANE),
     "goldmane result": lines({"id": "7", "flow": GOLDMANE}),
+    "goldmane result, streamed": lines({"result": {"id": "7", "flow": GOLDMANE}}),
     "goldmane list": json.dumps({"meta": {"totalPages": "1"}, "flows": [{"id": "7", "flow": GOLDMANE}]}),
     "goldmane, other case": lines(camel(GOLDMANE)),
     "whisker": json.dumps({"total": {"totalPages": 1}, "items": [WHISKER]}, indent=2),
@@ -391,6 +397,18 @@ def test_other_lines(tmp_path, text, reason):
     assert flows.ledger.read == 2
 
 
+def test_each_record_of_an_envelope_counts(tmp_path):
+    for name in ("records", "value", "data", "items", "flows", "hits"):
+        flows = read(tmp_path, json.dumps({name: [ENTERPRISE, ENTERPRISE, {"a": 1}]}))
+        assert (flows.ledger.read, flows.ledger.set_aside) == (3, {Reason.NOT_A_FLOW: 1})
+
+
+@pytest.mark.parametrize("name", ["result", "data", "value", "flow"])
+def test_a_record_with_a_field_like_an_envelope_is_a_record(tmp_path, name):
+    assert read(tmp_path, lines({**ENTERPRISE, name: {"a": 1}})).ledger.set_aside == {}
+    assert read(tmp_path, lines({**GOLDMANE, name: [ENTERPRISE]})).ledger.set_aside == {}
+
+
 VALUES = st.sampled_from(
     [None, "-", "", 0, -1, 7, 2**70, 1.5, True, [], ["a"], {}, {"labels": 3}, "\u202e", "tcp", "1e9"]
 )
@@ -399,7 +417,8 @@ VALUES = st.sampled_from(
 @settings(max_examples=200, deadline=None)
 @given(st.sampled_from([ENTERPRISE, GOLDMANE, WHISKER, GOLDMANE["Key"]]), st.data())
 def test_no_value_crashes(tmp_path_factory, record, data):
-    changed = {**record, **data.draw(st.dictionaries(st.sampled_from([*record, "Key", "flow", "items"]), VALUES))}
+    names = st.sampled_from([*record, "Key", "flow", "items", "data", "result"])
+    changed = {**record, **data.draw(st.dictionaries(names, VALUES))}
     path = tmp_path_factory.mktemp("calico") / "flows.log"
     path.write_text(lines(changed, ENTERPRISE), encoding="utf-8")
     flows = read_flows([path], source="calico")
