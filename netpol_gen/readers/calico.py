@@ -94,7 +94,7 @@ def _record(value: Any, line: int, rows: Rows) -> None:
         return
     reason = _unfit(found, rows)
     if reason is not None:
-        rows.aside(reason, line)
+        rows.aside(reason, line, "no dest_port" if reason is Reason.BAD_FIELD else "")
         return
     ends = []
     for endpoint, text in ((found.src, found.src_ip), (found.dst, found.dst_ip)):

@@ -33,6 +33,12 @@ _PROTOCOLS = {
     "icmp": "ICMP",
     "icmp6": "ICMPv6",
     "icmpv6": "ICMPv6",
+    "igmp": "2",
+    "ipip": "4",
+    "gre": "47",
+    "esp": "50",
+    "ah": "51",
+    "udplite": "136",
 }
 _TYPES = {
     "workloadendpoint": "wep",

@@ -354,10 +354,12 @@ def test_jobs_are_named_by_their_label(tmp_path, name):
 
 # --- what is no evidence ----------------------------------------------------------------------------------------------
 
+NAMED = ("gre", "ESP", "udplite", "ipip")
 ASIDE = {
     "icmp": ({"proto": "icmp", "dest_port": None}, Reason.ICMP),
     "icmp by number": ({"proto": "1", "dest_port": 0}, Reason.ICMP),
     "gre": ({"proto": "47"}, Reason.OTHER_PROTOCOL),
+    **{f"{name} by name": ({"proto": name, "dest_port": None}, Reason.OTHER_PROTOCOL) for name in NAMED},
     "no port": ({"dest_port": None}, Reason.BAD_FIELD),
     "port 70000": ({"dest_port": 70000}, Reason.BAD_FIELD),
     "port in words": ({"dest_port": "https"}, Reason.BAD_FIELD),
@@ -365,6 +367,8 @@ ASIDE = {
     "time out of range": ({"start_time": 10**19}, Reason.BAD_FIELD),
     "time in words": ({"start_time": "yesterday"}, Reason.BAD_FIELD),
     "no protocol": ({"proto": "-"}, Reason.BAD_FIELD),
+    "protocol nobody knows": ({"proto": "tpc"}, Reason.BAD_FIELD),
+    "protocol 300": ({"proto": 300}, Reason.BAD_FIELD),
     "negative": ({"packets_in": -1}, Reason.BAD_FIELD),
     "pass": ({"action": "pass"}, Reason.NO_VERDICT),
     "address": ({"dest_ip": "10.0.0.256"}, Reason.BAD_FIELD),
@@ -377,7 +381,8 @@ ASIDE = {
 def test_set_aside(tmp_path, changes, reason):
     flows = read(tmp_path, lines(ENTERPRISE, {**ENTERPRISE, **changes}))
     assert flows.ledger.set_aside == {reason: 1}
-    assert flows.ledger.places[reason][0].partition("flows.log:")[2].startswith("2")
+    place, _, detail = flows.ledger.places[reason][0].partition("flows.log:")[2].partition(": ")
+    assert (place, bool(detail)) == ("2", reason is Reason.BAD_FIELD)
 
 
 OTHER = {
