@@ -60,7 +60,9 @@ def _end(end: str) -> tuple[Column, ...]:
         Column(
             f"{end}_entities",
             "string",
-            "reserved identities of the source, sorted, with commas between (`host,kube-apiserver`, `world`)",
+            "reserved identities of the source, sorted, with commas between (`host,kube-apiserver`, `world`); "
+            "`untyped`: what is named may be no pod, and is one only where another row or the inventory has a pod of "
+            "that name",
             "none",
         ),
         Column(f"{end}_identity", "int64", "Cilium security identity", said),

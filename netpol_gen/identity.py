@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from netpol_gen.inventory.objects import Labels, Pod
-from netpol_gen.model import Workload
+from netpol_gen.model import UNTYPED, Workload
 
 _NAMESPACE_KEY = "io.kubernetes.pod.namespace"
 _NAMESPACE_LABEL = "io.cilium.k8s.namespace.labels."
-_CNI_PREFIXES = ("io.cilium.", "io.kubernetes.")
+_CNI_PREFIXES = ("io.cilium.", "io.kubernetes.", "projectcalico.org/")
+"""Of labels that a network plugin adds to those of the pod: no selector matches them."""
 
 # The alphabet of `k8s.io/apimachinery/pkg/util/rand`: no vowels, no 0, 1 or 3. Generated suffixes use only these.
 _SAFE = "[bcdfghjklmnpqrstvwxz2456789]"
@@ -50,6 +51,11 @@ class Facts:
     def named(self) -> bool:
         """Whether the record names a pod, or at least labels within a namespace."""
         return bool(self.namespace and (self.pod or self.workload or self.labels))
+
+    @property
+    def untyped(self) -> bool:
+        """Whether what the record names may be no pod."""
+        return UNTYPED in self.entities
 
 
 def facts(namespace: str, pod: str, labels: str, workload: str, entities: str, uid: str) -> Facts:
@@ -146,7 +152,7 @@ class Roster:
     def learn(self, said: Facts, address: str) -> None:
         """Note a pod that a record names and the inventory does not have."""
         key = (said.namespace, said.pod)
-        if not said.namespace or not said.pod or key in self._known:
+        if not said.namespace or not said.pod or said.untyped or key in self._known:
             return
         import ipaddress  # noqa: PLC0415 - local: only names without objects need it
 

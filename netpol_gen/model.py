@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from enum import IntFlag, StrEnum
 from typing import NamedTuple
 
+UNTYPED = "untyped"
+"""Stands among the entities of an end that the source names without saying what it is: it may be no pod."""
+
 
 class Protocol(StrEnum):
     """The protocols that a NetworkPolicy can name. ICMP and the rest are reported, never made into edges."""

@@ -104,8 +104,9 @@ def _lines(
 _PROTOCOL_CODES = {str(protocol): code for code, protocol in enumerate(PROTOCOLS)}
 
 
-def _named_pod(fact: Facts, roster: Roster) -> Pod:
-    return roster.pod(fact) or roster.add_unnamed(fact)
+def _named_pod(fact: Facts, roster: Roster) -> Pod | None:
+    # What may be no pod is one only where somebody else knows a pod of that name.
+    return roster.pod(fact) or (None if fact.untyped else roster.add_unnamed(fact))
 
 
 def _distinct_ends(columns: Columns) -> tuple[list[End], dict[str, np.ndarray]]:

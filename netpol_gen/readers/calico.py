@@ -1,8 +1,9 @@
 """Calico's flow logs: Enterprise and Cloud `flows.log`, Goldmane and Whisker JSON.
 
 Records are of connections, so the source is always the client, and there are no answers. Each end may report a
-connection: both records fold into one row, its connections and bytes are counted where the source's end reports, and
-each end's verdict stands in a row of its own. Whether the server took part is told by the packets that came back.
+connection, and which of them are in the log hangs on whose node wrote it. Both records fold into one row, which has
+the connections and bytes of the end that counted most; each end's verdict stands in a row of its own. Whether the
+server took part is told by the packets that came back.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from netpol_gen.model import DirectionEvidence, ObservedVerdict, Signal
 from netpol_gen.readers.calico_fields import FieldError, Record, address, record, records
 from netpol_gen.readers.documents import Layout, elements, layout
 from netpol_gen.readers.files import Stream
-from netpol_gen.readers.rows import NOBODY, Key, Kind, Rows, counted, decided
+from netpol_gen.readers.rows import NOBODY, Counts, Key, Kind, Rows, counted, decided
 from netpol_gen.readers.times import HOUR, SECOND
 
 NAME = "calico"
@@ -93,7 +94,7 @@ def _record(value: Any, line: int, rows: Rows) -> None:
         return
     reason = _unfit(found, rows)
     if reason is not None:
-        rows.aside(reason, line)
+        rows.aside(reason, line, "no dest_port" if reason is Reason.BAD_FIELD else "")
         return
     ends = []
     for endpoint, text in ((found.src, found.src_ip), (found.dst, found.dst_ip)):
@@ -133,14 +134,12 @@ def _fold(found: Record, ends: list[int], line: int, rows: Rows) -> None:
     more = row.more()
     if found.service:
         more.services.add(found.service)
-    if found.second_view:
-        return
-    if found.started is not None and found.src_port is None:
-        more.flows += max(found.started - 1, 0)
-    for name, position in (("packets", 0), ("bytes", 1)):
-        ways = [way[position] for way in (found.forward, found.back) if way is not None]
-        if ways:
-            setattr(more, name, (getattr(more, name) or 0) + sum(ways))
+    begun = max(found.started - 1, 0) if found.started is not None and found.src_port is None else 0
+    counts = Counts(begun)
+    for way in (found.forward, found.back):
+        if way is not None:
+            counts = counts.plus(Counts(0, *way))
+    more.count(found.reporter, counts)
 
 
 def _signals(found: Record) -> Signal:

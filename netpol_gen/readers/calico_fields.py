@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from netpol_gen.model import UNTYPED
 from netpol_gen.readers import times
 from netpol_gen.readers.hubble_ends import address
 from netpol_gen.readers.rows import Endpoint
@@ -32,6 +33,12 @@ _PROTOCOLS = {
     "icmp": "ICMP",
     "icmp6": "ICMPv6",
     "icmpv6": "ICMPv6",
+    "igmp": "2",
+    "ipip": "4",
+    "gre": "47",
+    "esp": "50",
+    "ah": "51",
+    "udplite": "136",
 }
 _TYPES = {
     "workloadendpoint": "wep",
@@ -45,10 +52,15 @@ _TYPES = {
 }
 _ACTIONS = {"1": "allow", "2": "deny", "3": "pass"}
 _REPORTERS = {"1": "src", "2": "dst"}
+_REPORTER_OF = {"source": "src", "dest": "dst"}
+_ORCHESTRATOR = "projectcalico.org/orchestrator"
+"""A label that Calico gives to every pod."""
 PUBLIC = frozenset({"pub", "PUBLIC NETWORK"})
 PRIVATE = frozenset({"pvt", "PRIVATE NETWORK"})
 _CAMEL = re.compile(r"(?<=[a-z0-9])([A-Z])")
 _SUFFIX = re.compile(r"(?P<owner>.+)-(?P<hash>[bcdfghjklmnpqrstvwxz2456789]{6,10})")
+_ENVELOPES = ("_source", "flow", "result", "items", "flows", "hits", "records", "value", "data")
+"""Under which a record, or a list of them, may lie: in Elasticsearch, Goldmane, its gateway, Whisker, and exporters."""
 _MAX_DEPTH = 4
 
 
@@ -77,8 +89,6 @@ class Record:
     back: tuple[int, int] | None
     service: str
     node: str
-    second_view: bool
-    """Whether another line, by the source's reporter, tells of the same connections."""
 
 
 def records(value: Any, depth: int = 0) -> Iterator[Any]:
@@ -86,12 +96,8 @@ def records(value: Any, depth: int = 0) -> Iterator[Any]:
 
     What is no record is given as it is, for `record` to refuse.
     """
-    if isinstance(value, Mapping) and depth < _MAX_DEPTH:
-        inner = value.get("_source", value.get("flow"))
-        if isinstance(inner, Mapping):
-            yield from records(inner, depth + 1)
-            return
-        for name in ("items", "flows", "hits"):
+    if isinstance(value, Mapping) and depth < _MAX_DEPTH and not _is_record(value):
+        for name in _ENVELOPES:
             inner = value.get(name)
             if isinstance(inner, Mapping):
                 yield from records(inner, depth + 1)
@@ -101,6 +107,12 @@ def records(value: Any, depth: int = 0) -> Iterator[Any]:
                     yield from records(each, depth + 1)
                 return
     yield value
+
+
+def _is_record(value: Mapping[str, Any]) -> bool:
+    """Whether it has what no envelope has, whatever an exporter put beside it."""
+    key = value.get("Key", value.get("key"))
+    return "reporter" in value or (isinstance(key, Mapping) and "reporter" in key)
 
 
 def record(value: Any) -> Record | None:
@@ -139,7 +151,6 @@ def record(value: Any) -> Record | None:
         back=incoming if at_source else outgoing,
         service=_service(flat),
         node=_text(flat.get("host")),
-        second_view=reporter == "fwd" or (not at_source and _kind(flat, "source") in {"wep", "hep"}),
     )
 
 
@@ -232,15 +243,21 @@ def _service(flat: Mapping[str, Any]) -> str:
 
 
 def _kind(flat: Mapping[str, Any], side: str) -> str:
-    """`wep` (a pod), `hep` (a node), `ns` (a set of networks), `net`, or nothing where it cannot be told."""
+    """`wep` (a pod), `hep` (a node), `ns` (a set of networks), `net`, `UNTYPED` (a pod or such a set), or nothing."""
     text = str(flat.get(f"{side}_type") or "").strip().lower()
     if text:
         return _TYPES.get(text, text)
     # Whisker leaves the type out.
-    name, namespace = _text(flat.get(f"{side}_name")), _text(flat.get(f"{side}_namespace"))
-    if name in PUBLIC | PRIVATE:
+    name, aggregated = _text(flat.get(f"{side}_name")), _text(flat.get(f"{side}_name_aggr"))
+    namespace = _text(flat.get(f"{side}_namespace"))
+    if (name or aggregated) in PUBLIC | PRIVATE:
         return "net"
-    return "wep" if name and namespace and namespace != "Global" else ""
+    if not (name or aggregated) or not namespace or namespace == "Global":
+        return ""
+    # A NetworkSet may be in a namespace, too. It stands for no others, reports nothing, and no orchestrator made it.
+    summed = name.endswith("*") or aggregated.endswith("*")
+    reports = _word(flat, "reporter", _REPORTERS) == _REPORTER_OF[side]
+    return "wep" if summed or reports or _ORCHESTRATOR in _labels(flat.get(f"{side}_labels")) else UNTYPED
 
 
 def _endpoint(flat: Mapping[str, Any], side: str) -> Endpoint | None:
@@ -248,8 +265,9 @@ def _endpoint(flat: Mapping[str, Any], side: str) -> Endpoint | None:
     kind = _kind(flat, side)
     name, aggregated = _text(flat.get(f"{side}_name")), _text(flat.get(f"{side}_name_aggr"))
     namespace = _text(flat.get(f"{side}_namespace"))
-    if kind == "wep" and namespace:
-        return _pod(namespace, name or aggregated, _labels(flat.get(f"{side}_labels")))
+    if kind in {"wep", UNTYPED} and namespace:
+        found = _pod(namespace, name or aggregated, _labels(flat.get(f"{side}_labels")))
+        return found._replace(entities=UNTYPED) if kind == UNTYPED else found
     if kind == "hep":
         return Endpoint(entities="remote-node")
     if kind == "net" and (name or aggregated) in PUBLIC:

@@ -33,6 +33,7 @@ from netpol_gen.readers.rows import (
     EVIDENCE_SHIFT,
     NOBODY,
     PORT_BITS,
+    Counts,
     Key,
     Kind,
     Row,
@@ -440,7 +441,7 @@ class Reader:
         if dialled:
             row.more().services.add(dialled)
         if flow.aggregate is not ABSENT:
-            row.more().flows += flows - 1
+            row.more().count("", Counts(flows - 1))
             row.bits |= Signal.SAMPLED
         if turned and flow.l7 is not None and flow.l7.dns is not ABSENT:
             for ip, name in answers(bytes(flow.l7.dns)):

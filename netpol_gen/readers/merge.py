@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from netpol_gen.model import Signal
+from netpol_gen.model import UNTYPED, Signal
 from netpol_gen.readers import sketch
 from netpol_gen.readers.rows import (
     EVIDENCE_SHIFT,
@@ -38,7 +38,10 @@ def unify(everything: Iterable[Mapping[Identity, set[Endpoint]]]) -> dict[Identi
 
 
 def _union(found: Iterable[Endpoint]) -> Endpoint:
-    """The form with the most labels, with what it lacks taken from the others, the richest first."""
+    """The form with the most labels, with what it lacks taken from the others, the richest first.
+
+    One that does not say that it is a pod comes last: where another does, it is one.
+    """
     forms = sorted(found, key=_richness)
     best = forms[0]
     return best._replace(
@@ -48,9 +51,10 @@ def _union(found: Iterable[Endpoint]) -> Endpoint:
     )
 
 
-def _richness(form: Endpoint) -> tuple[int, bool, bool, str]:
+def _richness(form: Endpoint) -> tuple[bool, int, bool, bool, str]:
     # Labels are text here; more of it is more labels, near enough, and the last item makes the order total.
-    return (-len(form.labels or ""), form.entities is not None, form.workload is None, repr(form))
+    untyped = form.entities == UNTYPED
+    return (untyped, -len(form.labels or ""), form.entities is not None, form.workload is None, repr(form))
 
 
 @dataclass(frozen=True, slots=True)

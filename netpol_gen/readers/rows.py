@@ -115,6 +115,23 @@ def counted(records: int = 1, replies: int = 0) -> int:
     return records + replies * REPLY_UNIT
 
 
+def _sum(a: int | None, b: int | None) -> int | None:
+    return b if a is None else a if b is None else a + b
+
+
+class Counts(NamedTuple):
+    """What a source counted itself."""
+
+    flows: int = 0
+    """Connections, on top of those given to `Rows.connection`."""
+    packets: int | None = None
+    bytes: int | None = None
+
+    def plus(self, other: Counts) -> Counts:
+        """Of both together."""
+        return Counts(self.flows + other.flows, _sum(self.packets, other.packets), _sum(self.bytes, other.bytes))
+
+
 @dataclass(slots=True)
 class Extra:
     """What only some rows have."""
@@ -123,14 +140,19 @@ class Extra:
     dst_names: set[str] = field(default_factory=set)
     services: set[str] = field(default_factory=set)
     """`namespace/name` of the Service dialled; the smallest is kept."""
-    flows: int = 0
-    """Connections that the source counted itself, on top of those given to `Rows.connection`."""
-    bytes: int | None = None
-    packets: int | None = None
+    views: dict[str, Counts] = field(default_factory=dict)
+    """What was counted, by who counted: several may have seen the same connections."""
 
+    def count(self, view: str, counts: Counts) -> None:
+        """Add what one of those who look counted."""
+        self.views[view] = self.views.get(view, Counts()).plus(counts)
 
-def _sum(a: int | None, b: int | None) -> int | None:
-    return b if a is None else a if b is None else a + b
+    def counted(self) -> Counts:
+        """Each number from the view that has most: nothing counts twice, and what one view missed counts."""
+        views = self.views.values()
+        packets = max((each.packets for each in views if each.packets is not None), default=None)
+        octets = max((each.bytes for each in views if each.bytes is not None), default=None)
+        return Counts(max((each.flows for each in views), default=0), packets, octets)
 
 
 _FEW_NODES = 16
@@ -200,9 +222,8 @@ class Row:
             mine.src_names |= theirs.src_names
             mine.dst_names |= theirs.dst_names
             mine.services |= theirs.services
-            mine.flows += theirs.flows
-            mine.bytes = _sum(mine.bytes, theirs.bytes)
-            mine.packets = _sum(mine.packets, theirs.packets)
+            for view, counts in theirs.views.items():
+                mine.count(view, counts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from netpol_gen.readers.rows import (
     MAX_PLACES,
     MAX_ROWS,
     REPLY_UNIT,
+    Counts,
     Endpoint,
     Key,
     Kind,
@@ -230,17 +231,18 @@ def _seen(
 ) -> dict[str, list[Any]]:
     chosen = [rows[i] for i in order]
     extras = [row.extra for row in chosen]
+    counts = [extra.counted() if extra else Counts() for extra in extras]
     return {
         "first_seen": [row.first for row in chosen],
         "last_seen": [row.last for row in chosen],
         "hours": [hours[i] for i in order],
         "signals": [row.bits & ((1 << EVIDENCE_SHIFT) - 1) for row in chosen],
         "direction": _each(_evidence, [row.bits >> EVIDENCE_SHIFT for row in chosen]),
-        "flows": [max(1, flows[row.index] + (row.extra.flows if row.extra else 0)) for row in chosen],
+        "flows": [max(1, flows[row.index] + each.flows) for row, each in zip(chosen, counts, strict=True)],
         "records": [row.count % REPLY_UNIT for row in chosen],
         "replies": [row.count // REPLY_UNIT for row in chosen],
-        "bytes": [extra.bytes if extra else None for extra in extras],
-        "packets": [extra.packets if extra else None for extra in extras],
+        "bytes": [each.bytes for each in counts],
+        "packets": [each.packets for each in counts],
         "dst_service": [min(extra.services) if extra and extra.services else None for extra in extras],
         "nodes": _each(_nodes, [tuple(row.nodes) for row in chosen]),
         "sample": [f"{files[row.line >> LINE_BITS]}:{row.line & LINE_MASK}" for row in chosen],

@@ -128,8 +128,14 @@ ENVELOPES = {
     "enterprise": lines(ENTERPRISE),
     "exported by Elasticsearch": json.dumps({"hits": {"hits": [{"_id": "1", "_source": ENTERPRISE}]}}),
     "array": json.dumps([ENTERPRISE], indent=1),
+    "records": json.dumps({"records": [ENTERPRISE]}),
+    "records over many lines": json.dumps({"records": [ENTERPRISE]}, indent=1),
+    "value": json.dumps({"@odata.context": "a", "value": [ENTERPRISE]}),
+    "data": json.dumps({"data": [ENTERPRISE]}),
+    "message with a key": lines({"key": {"id": 7}, "value": ENTERPRISE}),
     "goldmane": lines(GOLDMANE),
     "goldmane result": lines({"id": "7", "flow": GOLDMANE}),
+    "goldmane result, streamed": lines({"result": {"id": "7", "flow": GOLDMANE}}),
     "goldmane list": json.dumps({"meta": {"totalPages": "1"}, "flows": [{"id": "7", "flow": GOLDMANE}]}),
     "goldmane, other case": lines(camel(GOLDMANE)),
     "whisker": json.dumps({"total": {"totalPages": 1}, "items": [WHISKER]}, indent=2),
@@ -174,6 +180,42 @@ def test_both_reporters_tell_of_the_same_connections(tmp_path):
     (found,) = read(tmp_path, lines(ENTERPRISE, {**ENTERPRISE, **DST})).table.to_pylist()
     assert (found["records"], found["flows"], found["packets"], found["bytes"]) == (2, 3, 12, 800)
     assert found["nodes"] == ["node-1", "node-2"]
+
+
+SERVER = {**ENTERPRISE, **DST}
+LATER = {"start_time": START + 300, "end_time": START + 600}
+DENIED = {"action": "deny", "packets_out": 0, "bytes_out": 0}
+VIEWS = {
+    "the server's alone": ([SERVER, {**SERVER, **LATER}], (6, 24, 1600)),
+    "the server's alone, denied": ([{**SERVER, **DENIED}], (3, 7, 500)),
+    "both": ([ENTERPRISE, {**ENTERPRISE, **LATER}, SERVER, {**SERVER, **LATER}], (6, 24, 1600)),
+    "both, of one client's node alone": (
+        [ENTERPRISE, {**SERVER, "num_flows_started": 5, "bytes_in": 900}],
+        (5, 12, 1200),
+    ),
+    "both, the client's without counters": (
+        [{**ENTERPRISE, "packets_in": None, "packets_out": None}, SERVER],
+        (3, 12, 800),
+    ),
+    "a third on the way": ([ENTERPRISE, SERVER, {**SERVER, "reporter": "fwd"}], (3, 12, 800)),
+    "the one on the way alone": ([{**SERVER, "reporter": "fwd"}], (3, 12, 800)),
+}
+
+
+@pytest.mark.parametrize("files", [1, 2])
+@pytest.mark.parametrize(("records", "counted"), VIEWS.values(), ids=VIEWS)
+def test_each_view_counts_once(tmp_path, records, counted, files):
+    for number in range(files):
+        (tmp_path / f"{number}.log").write_text(lines(*records[number::files]), encoding="utf-8")
+    paths = sorted(path for path in tmp_path.glob("*.log") if path.stat().st_size)
+    (found,) = read_flows(paths, source="calico", processes=files).table.to_pylist()
+    assert (found["flows"], found["packets"], found["bytes"]) == counted
+
+
+def test_allowed_at_one_end_and_denied_at_the_other_each_has_its_numbers(tmp_path):
+    rows = read(tmp_path, lines(ENTERPRISE, {**SERVER, **DENIED})).table.to_pylist()
+    found = {row["observed_verdict"]: (row["flows"], row["packets"], row["bytes"]) for row in rows}
+    assert found == {"forwarded": (3, 12, 800), "dropped": (3, 7, 500)}
 
 
 def test_a_client_outside_is_reported_by_the_server_alone(tmp_path):
@@ -221,9 +263,11 @@ def test_without_counters_silence_says_nothing(tmp_path):
 # --- ends -------------------------------------------------------------------------------------------------------------
 
 
-def test_pods_by_label_where_the_name_does_not_tell(tmp_path):
+@pytest.mark.parametrize("added", [[], ["projectcalico.org/namespace=shop", "projectcalico.org/orchestrator=k8s"]])
+def test_pods_by_label_where_the_name_does_not_tell(tmp_path, added):
     cluster = inventory_of(pod("db-0", "db", "10.48.1.1", 5432), pod("frontend-1", "frontend", "10.48.1.2"))
-    changes = {"dest_name": "-", "dest_name_aggr": "db-*", "dest_labels": {"labels": ["app=db"]}, "dest_ip": None}
+    changes = {"dest_name": "-", "dest_name_aggr": "db-*", "dest_ip": None}
+    changes["dest_labels"] = {"labels": ["app=db", *added]}
     flows = read(tmp_path, lines({**ENTERPRISE, **changes}))
     (edge,) = find_edges(flows, cluster).accepted
     (known,) = {p.workload for p in cluster.pods if p.name == "db-0"}
@@ -263,6 +307,44 @@ def test_whisker_says_networks_in_words(tmp_path):
     assert (found["dst_entities"], found["dst_namespace"], found["dst_ip"]) == ("world", None, None)
 
 
+UNTYPED = {
+    "summed up": ({"dest_name": "api-*"}, True),
+    "a set of networks, or a pod of its own": ({"dest_name": "partner-nets"}, False),
+    "with labels": ({"dest_name": "partner-nets", "dest_labels": "role=partner"}, False),
+    "with labels that Calico gives to pods": (
+        {"dest_name": "client", "dest_labels": "projectcalico.org/orchestrator=k8s | run=client"},
+        True,
+    ),
+    "of the inventory": ({"dest_name": "multitool"}, True),
+    "reported by itself, the server": ({"dest_name": "web-0", "reporter": "Dst"}, True),
+    "reported by itself, the client": ({"source_name": "web-0"}, True),
+    "client of another reporter": ({"source_name": "partner-nets", "reporter": "Dst"}, False),
+    "reporter not said": ({"source_name": "partner-nets", "reporter": "ReporterUnspecified"}, False),
+}
+
+
+@pytest.mark.parametrize("form", ["log", "csv"])
+@pytest.mark.parametrize(("changes", "known"), UNTYPED.values(), ids=UNTYPED)
+def test_an_end_without_type_is_a_pod_only_where_something_says_so(tmp_path, changes, known, form):
+    flows = read(tmp_path, lines({**WHISKER, "dest_labels": "", **changes}))
+    if form == "csv":
+        write_flows(flows, tmp_path / "flows.csv")
+        flows = read_flows([tmp_path / "flows.csv"])
+    found = find_edges(flows, inventory_of(pod("multitool", "multitool", "10.48.1.1", 5050)))
+    assert (len(found.accepted), found.ledger.set_aside) == ((1, {}) if known else (0, {Reason.UNKNOWN_PARTY: 1}))
+
+
+def test_what_reports_itself_is_a_pod_in_the_records_of_others_too(tmp_path):
+    bare = {**WHISKER, "dest_name": "multitool", "dest_labels": "run=multitool"}
+    flows = read(tmp_path, lines({**bare, "dest_labels": "a=b | run=multitool"}, {**bare, **DST, "reporter": "Dst"}))
+    (found,) = flows.table.to_pylist()
+    assert (found["dst_pod"], found["dst_entities"], found["bytes"]) == ("multitool", None, 800)
+    (edge,) = find_edges(flows, empty()).accepted
+    assert edge.dst == Workload("shop", "Pod", "multitool")
+    other = read(tmp_path, lines({**bare, **DST, "reporter": "Dst"}, {**bare, "source_name": "a-*", "dest_port": 5051}))
+    assert len(find_edges(other, empty()).accepted) == 2
+
+
 @pytest.mark.parametrize("name", ["batch.kubernetes.io/job-name", "job-name"])
 def test_jobs_are_named_by_their_label(tmp_path, name):
     labels = {"labels": [f"{name}=backup-29000000", "app=backup"]}
@@ -272,10 +354,12 @@ def test_jobs_are_named_by_their_label(tmp_path, name):
 
 # --- what is no evidence ----------------------------------------------------------------------------------------------
 
+NAMED = ("gre", "ESP", "udplite", "ipip")
 ASIDE = {
     "icmp": ({"proto": "icmp", "dest_port": None}, Reason.ICMP),
     "icmp by number": ({"proto": "1", "dest_port": 0}, Reason.ICMP),
     "gre": ({"proto": "47"}, Reason.OTHER_PROTOCOL),
+    **{f"{name} by name": ({"proto": name, "dest_port": None}, Reason.OTHER_PROTOCOL) for name in NAMED},
     "no port": ({"dest_port": None}, Reason.BAD_FIELD),
     "port 70000": ({"dest_port": 70000}, Reason.BAD_FIELD),
     "port in words": ({"dest_port": "https"}, Reason.BAD_FIELD),
@@ -283,6 +367,8 @@ ASIDE = {
     "time out of range": ({"start_time": 10**19}, Reason.BAD_FIELD),
     "time in words": ({"start_time": "yesterday"}, Reason.BAD_FIELD),
     "no protocol": ({"proto": "-"}, Reason.BAD_FIELD),
+    "protocol nobody knows": ({"proto": "tpc"}, Reason.BAD_FIELD),
+    "protocol 300": ({"proto": 300}, Reason.BAD_FIELD),
     "negative": ({"packets_in": -1}, Reason.BAD_FIELD),
     "pass": ({"action": "pass"}, Reason.NO_VERDICT),
     "address": ({"dest_ip": "10.0.0.256"}, Reason.BAD_FIELD),
@@ -295,7 +381,8 @@ ASIDE = {
 def test_set_aside(tmp_path, changes, reason):
     flows = read(tmp_path, lines(ENTERPRISE, {**ENTERPRISE, **changes}))
     assert flows.ledger.set_aside == {reason: 1}
-    assert flows.ledger.places[reason][0].partition("flows.log:")[2].startswith("2")
+    place, _, detail = flows.ledger.places[reason][0].partition("flows.log:")[2].partition(": ")
+    assert (place, bool(detail)) == ("2", reason is Reason.BAD_FIELD)
 
 
 OTHER = {
@@ -315,6 +402,18 @@ def test_other_lines(tmp_path, text, reason):
     assert flows.ledger.read == 2
 
 
+def test_each_record_of_an_envelope_counts(tmp_path):
+    for name in ("records", "value", "data", "items", "flows", "hits"):
+        flows = read(tmp_path, json.dumps({name: [ENTERPRISE, ENTERPRISE, {"a": 1}]}))
+        assert (flows.ledger.read, flows.ledger.set_aside) == (3, {Reason.NOT_A_FLOW: 1})
+
+
+@pytest.mark.parametrize("name", ["result", "data", "value", "flow"])
+def test_a_record_with_a_field_like_an_envelope_is_a_record(tmp_path, name):
+    assert read(tmp_path, lines({**ENTERPRISE, name: {"a": 1}})).ledger.set_aside == {}
+    assert read(tmp_path, lines({**GOLDMANE, name: [ENTERPRISE]})).ledger.set_aside == {}
+
+
 VALUES = st.sampled_from(
     [None, "-", "", 0, -1, 7, 2**70, 1.5, True, [], ["a"], {}, {"labels": 3}, "\u202e", "tcp", "1e9"]
 )
@@ -323,7 +422,8 @@ VALUES = st.sampled_from(
 @settings(max_examples=200, deadline=None)
 @given(st.sampled_from([ENTERPRISE, GOLDMANE, WHISKER, GOLDMANE["Key"]]), st.data())
 def test_no_value_crashes(tmp_path_factory, record, data):
-    changed = {**record, **data.draw(st.dictionaries(st.sampled_from([*record, "Key", "flow", "items"]), VALUES))}
+    names = st.sampled_from([*record, "Key", "flow", "items", "data", "result"])
+    changed = {**record, **data.draw(st.dictionaries(names, VALUES))}
     path = tmp_path_factory.mktemp("calico") / "flows.log"
     path.write_text(lines(changed, ENTERPRISE), encoding="utf-8")
     flows = read_flows([path], source="calico")
