@@ -1,8 +1,9 @@
 """Reading flow logs: files in, one flow table with its ledger out.
 
 `read_flows` is the entry. `sniff` has the table of sources and tells which one wrote a file; `files` opens,
-decompresses and cuts; `documents` finds JSON values that are not one per line; `rows` is what readers write to; `work`
-shares the input out over processes; `table` and `merge` put the outcome together. One module per source does the rest.
+decompresses and cuts; `documents` finds JSON values that are not one per line; `envelopes` takes texts out of what log
+shippers put around them; `rows` is what readers write to; `work` shares the input out over processes; `table` and
+`merge` put the outcome together. One module per source does the rest.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ def read_flows(
         sniff.by_name(source)
     inputs = canonical.without_ledgers(expand(paths, stdin))
     found, left = sniff.sort_out(inputs, source, aws_format, strict=config.strict)
-    found += _empty_tables(inputs, {id(item) for item, _ in found}, left)
+    found += _empty_tables(inputs, {id(item.view.item if item.view else item) for item, _ in found}, left)
     window = Window(config.since, config.until)
     by_rows = [(item, kind) for item, kind in found if kind.table is None]
     jobs, count = work.plan(by_rows, processes)

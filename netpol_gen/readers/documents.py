@@ -17,6 +17,9 @@ from netpol_gen.readers.files import MAX_LINE
 
 TOO_LONG = "too long"
 """The problem of an element that is not held in memory."""
+CUT_OFF = "ends in the middle of a record"
+_SHOWN = 200
+"""Bytes of what is no element: enough to say what it is."""
 _BLANK = b" \t\r\n,"
 """What may stand between elements."""
 
@@ -62,9 +65,12 @@ def is_json(data: bytes) -> bool:
     return True
 
 
-def elements(pieces: Iterable[bytes], *, limit: int = MAX_LINE) -> Iterator[Element]:
-    """The elements of a stream of JSON; what is between them and is not JSON punctuation comes as a problem."""
-    splitter = _Splitter(limit)
+def elements(pieces: Iterable[bytes], *, limit: int = MAX_LINE, kept: int = _SHOWN) -> Iterator[Element]:
+    """The elements of a stream of JSON; what is between them and is not JSON punctuation comes as a problem.
+
+    Of an element that is cut off come its first `kept` bytes.
+    """
+    splitter = _Splitter(limit, kept)
     for piece in pieces:
         yield from splitter.feed(piece)
     yield from splitter.finish()
@@ -73,8 +79,9 @@ def elements(pieces: Iterable[bytes], *, limit: int = MAX_LINE) -> Iterator[Elem
 class _Splitter:
     """Brackets outside strings, counted with numpy; only those near the top are looked at one by one."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, kept: int) -> None:
         self.limit = limit
+        self.kept = kept
         self.depth = 0
         self.in_string = False
         self.escaped = False
@@ -162,7 +169,7 @@ class _Splitter:
         self.held.append(rest)
         self.held_size += len(rest)
         if self.held_size > self.limit:
-            yield Element(self.held[0][:200], self.held_line, TOO_LONG)
+            yield Element(self.held[0][:_SHOWN], self.held_line, TOO_LONG)
             self.overlong, self.held, self.held_size = True, [], 0
 
     def _release(self, piece: bytes, start: int, end: int) -> tuple[bytes, int]:
@@ -178,7 +185,7 @@ class _Splitter:
         if self.overlong:
             self.overlong = False
         elif len(data) > self.limit:
-            yield Element(data[:200], line, TOO_LONG)
+            yield Element(data[:_SHOWN], line, TOO_LONG)
         else:
             # A newline within a JSON value is blank space: strings hold none.
             yield Element(data.replace(b"\r", b" ").replace(b"\n", b" ") if b"\n" in data else data, line)
@@ -190,11 +197,11 @@ class _Splitter:
             self.overlong = False
         elif text:
             skipped = data[: len(data) - len(data.lstrip(_BLANK))].count(b"\n")
-            yield Element(text[:200], line + skipped, "no JSON value")
+            yield Element(text[:_SHOWN], line + skipped, "no JSON value")
 
     def finish(self) -> Iterator[Element]:
         data, line = self._release(b"", 0, 0)
         if self.inside and not self.overlong:
-            yield Element(data[:200], line, "ends in the middle of a record")
+            yield Element(data[: self.kept], line, CUT_OFF)
         elif data.strip(_BLANK):
-            yield Element(data.strip(_BLANK)[:200], line, "no JSON value")
+            yield Element(data.strip(_BLANK)[:_SHOWN], line, "no JSON value")

@@ -17,7 +17,7 @@ import io
 import os
 import stat
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import BinaryIO, NamedTuple
 
@@ -78,6 +78,13 @@ def newlines(data: bytes) -> int:
     return len(data) - len(data.replace(b"\n", b""))
 
 
+class View(NamedTuple):
+    """Where the bytes of an input come from that are not those of a file: another input, and what is made of it."""
+
+    item: Input
+    unwrap: Callable[[Stream], Iterator[bytes]]
+
+
 @dataclass(slots=True)
 class Input:
     """One file, or standard input, opened for its head."""
@@ -101,11 +108,13 @@ class Input:
     """Whether the user named this very file, perhaps among others."""
     sought: frozenset[str] = frozenset()
     """The directories and globs given in which it was found."""
+    view: View | None = None
+    """Set where this is what is inside another input (`envelopes`); all else is told of what is inside, too."""
 
     @property
     def again(self) -> str:
-        """The path, where what lies there are the same bytes: for neither what can be read only once nor compressed."""
-        return "" if self.source is not None or self.compression else self.path
+        """The path, where what lies there are the same bytes: for nothing read only once, compressed, or unwrapped."""
+        return "" if self.source is not None or self.compression or self.view is not None else self.path
 
     def open(self) -> BinaryIO:
         """The raw bytes from the beginning; for a pipe, what is left after `pending`."""
@@ -118,7 +127,7 @@ class Input:
 
     def parts(self, processes: int, *, lines: bool = True) -> tuple[Part, ...]:
         """Shares for up to `processes` processes; one share where the input is small, a pipe, or not made of lines."""
-        if processes < 2 or self.source is not None or not lines:
+        if processes < 2 or self.source is not None or self.view is not None or not lines:
             return (WHOLE,)
         if self.compression:
             # A compressed byte stands for about ten; two readers of one file gain little beyond a factor of two.
@@ -273,7 +282,7 @@ class Stream:
         self.damage = ""
         self._block = block
         self._max_line = max_line
-        self._ragged = ragged and not item.compression and item.source is None
+        self._ragged = ragged and not item.compression and item.source is None and item.view is None
 
     def blocks(self) -> Iterator[Block]:
         """Blocks of complete lines (the last line of all may lack its newline)."""
@@ -294,6 +303,11 @@ class Stream:
 
     def _pieces(self, *, ragged: bool) -> Iterator[bytes]:
         item = self.item
+        if item.view is not None:
+            inner = Stream(item.view.item)
+            yield from item.view.unwrap(inner)
+            self.damage = inner.damage
+            return
         stream = item.open()
         try:
             if item.compression:

@@ -85,7 +85,7 @@ _PATTERNS: tuple[tuple[re.Pattern[bytes], Looks], ...] = (
     (re.compile(rb"(?m)^\d+ \d{11,12} eni-[0-9a-f]+ "), AWS),
     (
         re.compile(rb"(?m)^[^\n]{0,60}\b(?:tcp|udp|icmp)\s+\d+ .*\bsrc=\S+ dst=\S+ "),
-        Looks("a conntrack table", flows=True),
+        Looks("something else that quotes entries of a conntrack table", flows=True),
     ),
     (re.compile(rb"\A\s*---\s*\n"), Looks("YAML", certain=False)),
 )

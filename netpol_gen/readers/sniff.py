@@ -6,11 +6,11 @@ A source is one entry in `SOURCES`, tried in that order.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from netpol_gen.errors import NotAFlowLogError, OptionError, Place, printable
 from netpol_gen.flowtable import Flows
-from netpol_gen.readers import aws, azure, calico, canonical, conntrack, gcp, hubble, vpc
+from netpol_gen.readers import aws, azure, calico, canonical, conntrack, envelopes, gcp, hubble, vpc
 from netpol_gen.readers.files import PARQUET, Input, Stream
 from netpol_gen.readers.looks import AWS, BINARY, Looks, describe, traces
 from netpol_gen.readers.rows import Rows
@@ -63,34 +63,44 @@ def by_name(name: str) -> Source:
     raise OptionError(f"no such source: {printable(name)}; there are: {known}")
 
 
-def recognise(item: Input, name: str = AUTO, aws_format: str | None = None) -> Source | None:
-    """The source of an input; None where the input is empty. `aws_format` is the order of fields of headerless records.
+def recognise(item: Input, name: str = AUTO, aws_format: str | None = None) -> tuple[Input, Source] | None:
+    """An input with its source; None where it is empty. `aws_format` is the order of fields of headerless records.
+
+    It is the input as it is, or, where no source recognises that, what it holds in envelopes (`envelopes`).
 
     Raises:
         NotAFlowLogError: it is none of them (or, where `name` is given, clearly something else).
 
     """
+    named = None if name == AUTO else by_name(name)
     if not item.head.strip():
         # Compressed data that is damaged from the start: whichever source reads it will count that.
-        unknown = by_name("hubble") if item.damage else None
-        return unknown if name == AUTO else by_name(name)
-    named = None if name == AUTO else by_name(name)
-    if named is not None:
-        if named.looks_like(item.head, item.again):
-            return named
-        other = describe(item.head)
-        if named.name == aws.NAME and (other.what == AWS.what or (aws_format and aws.fits(item.head, aws_format))):
-            return named
-        # Text without a known form may be damaged records of the source that the user names.
-        if other.certain:
-            raise _refusal(item, other, f"not a {named.name} flow log")
-        return named
-    for source in SOURCES:
+        unknown = named or (by_name("hubble") if item.damage else None)
+        return None if unknown is None else (item, unknown)
+    if (found := _known(item, named, aws_format)) is not None:
+        return item, found
+    if (inside := envelopes.opened(item)) is not None and (found := _known(inside, named, aws_format)) is not None:
+        return inside, found
+    looks = describe(item.head)
+    if named is None:
+        # Where there is advice on the file as it is, that is better.
+        if inside is not None and inside.head.strip() and not (looks.certain or looks.advice):
+            within = describe(inside.head)
+            looks = replace(looks, what=f"JSON objects that hold {within.what}", advice=within.advice)
+        raise _refusal(item, looks, "not a flow log that can be read")
+    # Text without a known form may be damaged records of the source that the user names.
+    if looks.certain and not (named.name == aws.NAME and looks.what == AWS.what):
+        raise _refusal(item, looks, f"not a {named.name} flow log")
+    return item, named
+
+
+def _known(item: Input, named: Source | None, aws_format: str | None) -> Source | None:
+    """The source that recognises an input, of all or the one named."""
+    for source in SOURCES if named is None else (named,):
         if source.looks_like(item.head, item.again):
             return source
-    if aws_format is not None and aws.fits(item.head, aws_format):
-        return by_name(aws.NAME)
-    raise _refusal(item, describe(item.head), "not a flow log that can be read")
+    aws_too = named is None or named.name == aws.NAME
+    return by_name(aws.NAME) if aws_too and aws_format is not None and aws.fits(item.head, aws_format) else None
 
 
 def sort_out(
@@ -112,22 +122,25 @@ def sort_out(
     left: dict[str, str] = {}
     for item in inputs:
         refusal = None
+        read, kind = item, None
         try:
-            kind = recognise(item, name, aws_format)
+            known = recognise(item, name, aws_format)
         except NotAFlowLogError as error:
-            kind, refusal = None, error
-        if kind is None and refusal is None:
-            continue
+            refusal = error
+        else:
+            if known is None:
+                continue
+            read, kind = known
         # What is recognised by itself is no other file, and hundreds of beginnings take time to look at twice.
         certain = item.named or (kind is not None and name == AUTO)
-        looks = None if certain else _other(item, kind, aws_format)
+        looks = None if certain else _other(read, kind, aws_format)
         if looks is not None:
             foreign.append((item, refusal or _refusal(item, looks, f"not a {name} flow log")))
             left[item.name] = looks.what
         elif refusal is not None:
             raise refusal
         elif kind is not None:
-            found.append((item, kind))
+            found.append((read, kind))
     hits = {place for item, _ in found if item.head.strip() or item.damage for place in item.sought}
     for item, refusal in foreign:
         if not item.sought <= hits:
