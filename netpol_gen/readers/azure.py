@@ -16,7 +16,7 @@ from typing import Any
 
 from netpol_gen.flowtable import Flows, Reason
 from netpol_gen.model import DirectionEvidence, Signal
-from netpol_gen.readers import vpc, vpc_json, vpc_lines, vpc_periods, vpc_table
+from netpol_gen.readers import vpc, vpc_json, vpc_lines, vpc_numbers, vpc_periods, vpc_table
 from netpol_gen.readers.files import Input
 from netpol_gen.readers.rows import Window
 from netpol_gen.readers.vpc import ARRIVED, CODE, COUNTED, DATA, HALF, NS, ODD, SEEN, SENT, SYN
@@ -95,10 +95,12 @@ FROM (SELECT place, line, CASE WHEN json_valid(line) THEN list_concat({found}, {
 
 
 def _records(tuples: str, window: Window) -> str:
-    time = "try_cast(f[1] AS BIGINT)"
+    def number(at: int) -> str:
+        return vpc_numbers.whole(f"f[{at}]", "INTEGER")
+
     nsg = "(f[6] = 'T' OR f[6] = 'U')"
     counts = ", ".join(
-        f"CASE WHEN f[{i}] = '' THEN 0 ELSE try_cast(f[{i}] AS BIGINT) END AS n{i}" for i in range(10, 14)
+        f"CASE WHEN f[{i}] = '' THEN 0 ELSE {vpc_numbers.whole(f'f[{i}]')} END AS n{i}" for i in range(10, 14)
     )
     counted = " AND ".join(f"n{i} BETWEEN 0 AND {vpc.MAX_COUNT}" for i in range(10, 14))
     side = f"CASE f[7] WHEN 'O' THEN {SENT} WHEN 'I' THEN {ARRIVED} ELSE 0 END"
@@ -121,14 +123,15 @@ FROM (SELECT *, CASE
         WHEN sport IS NULL OR dport IS NULL OR sport NOT BETWEEN 0 AND 65535 OR dport NOT BETWEEN 0 AND 65535 THEN {ODD}
         WHEN sport = 0 AND dport = 0 THEN {CODE[Reason.NO_L4]}
         ELSE 0 END AS kind
-    FROM (SELECT place, line, f, len(f) AS size, try_cast(f[4] AS INTEGER) AS sport, try_cast(f[5] AS INTEGER) AS dport,
-            CASE f[6] WHEN 'T' THEN 6 WHEN 'U' THEN 17 ELSE try_cast(f[6] AS INTEGER) END AS proto,
+    FROM (SELECT place, line, f, len(f) AS size, {number(4)} AS sport, {number(5)} AS dport,
+            CASE f[6] WHEN 'T' THEN 6 WHEN 'U' THEN 17 ELSE {number(6)} END AS proto,
             CASE WHEN {nsg} THEN CASE f[8] WHEN 'A' THEN 0 WHEN 'D' THEN 1 END
                  ELSE CASE f[8] WHEN 'D' THEN 1 WHEN 'B' THEN 0 WHEN 'C' THEN 0 WHEN 'E' THEN 0 END END AS verdict,
             CASE WHEN NOT {nsg} THEN f[8] WHEN f[9] IN ('B', 'C', 'E') THEN f[9] END AS state,
-            CASE WHEN {time} BETWEEN 0 AND {vpc.MAX_SECONDS} THEN {time} * {NS}
-                 WHEN {time} BETWEEN {_MS_FROM} AND {vpc.MAX_SECONDS}000 THEN {time} * 1000000 END AS first, {counts}
-        FROM (SELECT place, line, split(trim(line), ',') AS f FROM {tuples})))"""
+            CASE WHEN time BETWEEN 0 AND {vpc.MAX_SECONDS} THEN time * {NS}
+                 WHEN time BETWEEN {_MS_FROM} AND {vpc.MAX_SECONDS}000 THEN time * 1000000 END AS first, {counts}
+        FROM (SELECT *, {vpc_numbers.whole("f[1]")} AS time
+            FROM (SELECT place, line, split(trim(line), ',') AS f FROM {tuples}))))"""
 
 
 def explain(text: str) -> tuple[Reason, str]:
@@ -144,11 +147,16 @@ def explain(text: str) -> tuple[Reason, str]:
     for index, name, high in ((3, "source port", 65535), (4, "destination port", 65535)):
         if words[index] in ("", "*"):
             return Reason.NO_L4, f"no {name}"
-        if not words[index].isdecimal() or int(words[index][:20]) > high:
+        if not _between(words[index], high):
             return Reason.BAD_FIELD, f"{name} {words[index]}"
     protocol = words[5]
-    if protocol not in ("T", "U") and not (protocol.isdecimal() and int(protocol[:20]) <= 255):
+    if protocol not in ("T", "U") and not _between(protocol, 255):
         return Reason.BAD_FIELD, f"protocol {protocol}"
-    if not words[0].isdecimal():
+    if vpc_numbers.read(words[0]) is None:
         return Reason.BAD_FIELD, f"time {words[0]}"
     return Reason.BAD_FIELD, f"time, direction, state or counts: {text}"
+
+
+def _between(word: str, high: int) -> bool:
+    number = vpc_numbers.read(word)
+    return number is not None and 0 <= number <= high

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from netpol_gen.flowtable import Flows, Reason
 from netpol_gen.model import Signal
-from netpol_gen.readers import vpc, vpc_json, vpc_lines, vpc_periods, vpc_table
+from netpol_gen.readers import vpc, vpc_json, vpc_lines, vpc_numbers, vpc_periods, vpc_table
 from netpol_gen.readers.files import Input
 from netpol_gen.readers.rows import Window
 from netpol_gen.readers.vpc import ARRIVED, CODE, ODD, SEEN, SENT
@@ -190,7 +190,8 @@ def _records(shape: Shape, lines: str, window: Window) -> str:
     listed = ", ".join(f"'{path}'" for path in paths)
     texts = [name for name in _PATHS if name not in _NUMBERS]
     at = {name: number + 1 for number, name in enumerate(_PATHS)}
-    numbers = [f"try_cast(f[{at[name]}] AS BIGINT) AS {name}" for name in _NUMBERS]
+    numbers = [f"{vpc_numbers.whole(f'f[{at[name]}]')} AS {name}" for name in _NUMBERS]
+    odd = " OR ".join(vpc_numbers.odd(f"f[{at[name]}]", name) for name in ("packets", "bytes"))
     columns = ", ".join([*numbers, *(f"f[{at[name]}] AS {name}" for name in texts)])
     reporter = f"CASE WHEN reporter LIKE 'SRC%' THEN {SENT} WHEN reporter LIKE 'DEST%' THEN {ARRIVED} ELSE 0 END"
     return f"""
@@ -202,7 +203,7 @@ SELECT place, kind, CASE WHEN kind = {ODD} THEN line END AS note, src, dst,
 FROM (SELECT *, CASE
         WHEN f IS NULL OR src IS NULL OR dst IS NULL OR proto IS NULL OR first IS NULL
             OR first NOT BETWEEN 0 AND {vpc.LAST} OR NOT coalesce(packets, 0) BETWEEN 0 AND {vpc.MAX_COUNT}
-            OR NOT coalesce(bytes, 0) BETWEEN 0 AND {vpc.MAX_COUNT} THEN {ODD}
+            OR NOT coalesce(bytes, 0) BETWEEN 0 AND {vpc.MAX_COUNT} OR {odd} THEN {ODD}
         WHEN {vpc.outside(window)} THEN {CODE[Reason.OUT_OF_WINDOW]}
         WHEN proto IN (1, 58) THEN {CODE[Reason.ICMP]}
         WHEN proto NOT BETWEEN 0 AND 255 THEN {ODD}
@@ -234,14 +235,14 @@ def explain(text: str) -> tuple[Reason, str]:
         number = connection.get(key)
         if number is None:
             return Reason.NO_L4, f"no {key}"
-        if not str(number).isdecimal() or int(str(number)[:20]) > high:
+        if not 0 <= _number(number) <= high:
             return Reason.BAD_FIELD, f"{key} {number}"
     for key in ("src_ip", "dest_ip"):
         if not isinstance(connection.get(key), str):
             return Reason.NO_ENDPOINT, f"no {key}"
     for key in ("bytes_sent", "packets_sent"):
         number = payload.get(key)
-        if number is not None and not 0 <= (_number(number) or 0) <= vpc.MAX_COUNT:
+        if not vpc_numbers.absent(number) and not 0 <= _number(number) <= vpc.MAX_COUNT:
             return Reason.BAD_FIELD, f"{key} {number}"
     return Reason.BAD_FIELD, f"start_time {payload.get('start_time', 'missing')}"
 
@@ -264,8 +265,7 @@ def _no_entry(value: dict[str, Any]) -> tuple[Reason, str]:
     return Reason.MALFORMED, f"{which}: {field} {'is no base64' if _data(value) is None else 'holds no JSON'}"
 
 
-def _number(value: Any) -> float | None:
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        return None
+def _number(value: Any) -> int:
+    """A number that has to be one; below all that are good where it is none."""
+    number = vpc_numbers.read(value)
+    return -1 if number is None else number

@@ -25,7 +25,8 @@ def v2(state: str = "E", counts: str = "10,1000,8,800", **other: Any) -> str:
     return f"{v1(**other)},{state},{counts}"
 
 
-def v4(state: str = "E", counts: str = "10,1000,8,800", protocol: int = 6, side: str = "O", port: int = 40000) -> str:
+def v4(state: str = "E", counts: str = "10,1000,8,800", **other: Any) -> str:
+    protocol, side, port = other.get("protocol", 6), other.get("side", "O"), other.get("port", 40000)
     return f"{START}123,10.0.0.1,10.0.0.2,{port},5432,{protocol},{side},{state},NX,{counts}"
 
 
@@ -136,6 +137,12 @@ def test_protocols(tmp_path):
         (v1(port=70000), "BAD_FIELD", "source port 70000"),
         (v1(to="x"), "BAD_FIELD", "destination port x"),
         (v1(protocol="X"), "BAD_FIELD", "protocol X"),
+        (v1(port="8080.5"), "BAD_FIELD", "source port 8080.5"),
+        (v1(to="4e4"), "BAD_FIELD", "destination port 4e4"),
+        (v1(to="8_080"), "BAD_FIELD", "destination port 8_080"),
+        (v4(protocol="16.6", port="8080.0"), "BAD_FIELD", "protocol 16.6"),
+        (v1().replace(str(START), f"{START}.7"), "BAD_FIELD", f"time {START}.7"),
+        (v2(counts="1.5,2,3,4"), "BAD_FIELD", f"time, direction, state or counts: {v2(counts='1.5,2,3,4')}"),
         (v1(source="here"), "BAD_FIELD", "here is no address"),
         ("x" + v1(), "BAD_FIELD", f"time x{START}"),
         (v1(decision="?"), "BAD_FIELD", f"time, direction, state or counts: {v1(decision='?')}"),

@@ -151,6 +151,13 @@ def test_no_ports(tmp_path, protocol):
         ({"connection": {"protocol": "tcp"}}, "BAD_FIELD", "protocol tcp"),
         ({"connection": {"src_ip": "pod"}}, "BAD_FIELD", "pod is no address"),
         ({"bytes_sent": "-1"}, "BAD_FIELD", "bytes_sent -1"),
+        ({"connection": {"dest_port": 8080.5}}, "BAD_FIELD", "dest_port 8080.5"),
+        ({"connection": {"dest_port": "0x50"}}, "BAD_FIELD", "dest_port 0x50"),
+        ({"connection": {"src_port": "8_080"}}, "BAD_FIELD", "src_port 8_080"),
+        ({"connection": {"src_port": "4e4"}}, "BAD_FIELD", "src_port 4e4"),
+        ({"connection": {"protocol": 16.6}}, "BAD_FIELD", "protocol 16.6"),
+        ({"connection": {"src_port": "8080.0"}, "packets_sent": "1.5"}, "BAD_FIELD", "packets_sent 1.5"),
+        ({"bytes_sent": "x"}, "BAD_FIELD", "bytes_sent x"),
         ({"jsonPayload": {"message": "x"}}, "NOT_A_FLOW", "no connection"),
     ],
 )
