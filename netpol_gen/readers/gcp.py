@@ -32,6 +32,7 @@ MEANING = vpc.Meaning(
         f"CASE WHEN (v & {SEEN}) <> 0 THEN {int(Signal.SERVER_DATA)} ELSE 0 END + {int(Signal.SAMPLED)})"
     ),
     who=True,
+    each_way=True,
 )
 
 

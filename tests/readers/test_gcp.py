@@ -91,6 +91,17 @@ def test_both_reporters_and_both_directions_are_one_flow(tmp_path):
     assert found["source"] == "gcp-vpc"
 
 
+@pytest.mark.parametrize("client", [40000, 1000])
+@pytest.mark.parametrize("there", ["SRC", "DEST", "SRC DEST"])
+@pytest.mark.parametrize("back", ["SRC", "DEST", "SRC DEST"])
+def test_each_direction_counts_once_whoever_reports_it(tmp_path, there, back, client):
+    to, fro = {"src_port": client}, BACK | {"dest_port": client}
+    made = [entry(reporter=each, packets_sent="20", bytes_sent="2000", connection=to) for each in there.split()]
+    made += [entry(reporter=each, packets_sent="7", bytes_sent="700", connection=fro) for each in back.split()]
+    found = row(tmp_path, *made)
+    assert (found["packets"], found["bytes"]) == (27, 2700)
+
+
 def test_one_direction_alone_is_sampled(tmp_path):
     assert row(tmp_path, entry())["signals"] == signals("CLIENT_DATA", "SAMPLED")
 
