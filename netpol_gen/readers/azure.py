@@ -82,16 +82,21 @@ def read(items: Sequence[Input], options: vpc.Options) -> Flows:
 
 
 def _unpack_sql(lines: str) -> str:
-    """One line per tuple; the whole object where it has none."""
-    paths = [f"{root}{path}" for root in ("$.", "$.records[*].") for path in _TUPLES]
-    found = ", ".join(f"json_extract_string(line, '{path}')" for path in paths)
-    # A forwarder's flat form: members `flow.0`, `flow.1`, …, recognised by what they hold.
+    """One line per tuple; the whole record where it has none."""
+    found = ", ".join(f"json_extract_string(line, '$.{path}')" for path in _TUPLES)
+    # A forwarder's flat form: members `flow.0`, `flow.1`, …, whatever they hold, and others that hold a tuple.
     tuple_ = r"^\d{9,16},[^,]*,[^,]*,\d*,\d*,"
-    flat = f"list_filter(json_extract_string(line, '$.*'), lambda text: regexp_matches(text, '{tuple_}'))"
+    named = "list_zip(json_keys(line), json_extract_string(line, '$.*'))"
+    is_flow = f"regexp_full_match(m[1], 'flow\\.\\d+') OR regexp_matches(m[2], '{tuple_}')"
+    flat = f"list_transform(list_filter({named}, lambda m: {is_flow}), lambda m: m[2])"
+    # Members of an envelope are told apart first, so that one without tuples is a record that has none.
+    members = "CASE WHEN contains(line, '\"records\"') AND json_valid(line)"
+    members += " THEN json_extract(line, '$.records[*]')::VARCHAR[] ELSE [] END"
     return f"""
 SELECT place, coalesce(unnest(CASE WHEN len(found) = 0 THEN [line] ELSE found END), '') AS line
 FROM (SELECT place, line, CASE WHEN json_valid(line) THEN list_concat({found}, {flat}) ELSE [] END AS found
-    FROM {lines})"""
+    FROM (SELECT place, unnest(CASE WHEN len(members) = 0 THEN [line] ELSE members END) AS line
+        FROM (SELECT place, line, {members} AS members FROM {lines})))"""
 
 
 def _records(tuples: str, window: Window) -> str:
@@ -110,7 +115,8 @@ def _records(tuples: str, window: Window) -> str:
     )
     return f"""
 SELECT place, kind, CASE WHEN kind = {ODD} THEN line END AS note, f[2] AS src, f[3] AS dst, sport, dport, proto,
-    verdict, first, first AS last, CASE WHEN size = 13 AND {counted} THEN n10 + n12 END AS packets,
+    verdict, first, first AS last,
+    CASE WHEN size = 13 AND {counted} THEN n10 + n12 END AS packets,
     CASE WHEN size = 13 AND {counted} THEN n11 + n13 END AS bytes, {bits}::UINTEGER AS bits,
     NULL::VARCHAR AS who_src, NULL::VARCHAR AS who_dst
 FROM (SELECT *, CASE
@@ -140,7 +146,9 @@ def explain(text: str) -> tuple[Reason, str]:
         value = vpc_json.loads(text)
         if not isinstance(value, dict):
             return Reason.MALFORMED, "no JSON object" if value is None else "not a record"
-        return (Reason.CONTROL, "no tuples") if _is_record(value) else (Reason.NOT_A_FLOW, "no flow tuples")
+        if not _is_record(value):
+            return Reason.NOT_A_FLOW, "no flow tuples"
+        return (Reason.MALFORMED, wrong) if (wrong := _misplaced(value)) else (Reason.CONTROL, "no tuples")
     words = text.strip().split(",")
     if len(words) not in _FIELDS:
         return Reason.MALFORMED, f"{len(words)} fields, 8 or 13 wanted"
@@ -160,3 +168,19 @@ def explain(text: str) -> tuple[Reason, str]:
 def _between(word: str, high: int) -> bool:
     number = vpc_numbers.read(word)
     return number is not None and 0 <= number <= high
+
+
+def _misplaced(record: dict[str, Any]) -> str:
+    """What is wrong with the tuples of a record in which none were found; empty where it has none."""
+    waiting: list[Any] = [record]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            tuples = value.get("flowTuples")
+            if tuples is not None and not isinstance(tuples, list):
+                return "flowTuples is no list"
+            if tuples:
+                return "flowTuples in an unexpected place"
+        if isinstance(value, dict | list):
+            waiting += value.values() if isinstance(value, dict) else value
+    return ""

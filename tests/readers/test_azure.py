@@ -166,6 +166,54 @@ def flat(*tuples: str) -> dict[str, Any]:
     return record | {f"flow.{number}": line for number, line in enumerate(tuples)}
 
 
+BAD = (v1(port="*"), "garbage", "x" + v1(), v1(port="http"), v1().replace(str(START), "-16999"), "")
+
+
+@pytest.mark.parametrize("bad", BAD)
+@pytest.mark.parametrize("alone", [True, False])
+def test_bad_tuples_in_the_flat_form_are_counted_as_in_others(tmp_path, bad, alone):
+    tuples = [bad] if alone else [v1(), bad, v1()]
+    lines = [json.dumps(each).encode() for each in (flat(v1()), flat(*tuples))]
+    flows = read_bytes(tmp_path, b"\n".join(lines), name="PT1H.json")
+    same = read_bytes(tmp_path, b"\n".join([lines[0], json.dumps(nsg(*tuples, version=1)).encode()]), name="PT1H.json")
+    assert flows.ledger.read == 1 + len(tuples)
+    assert (asides(flows), flows.ledger.places) == (asides(same), same.ledger.places)
+    assert sum(asides(flows).values()) == 1
+
+
+def damaged(record: dict[str, Any]) -> dict[str, Any]:
+    """With its tuples as one text."""
+    text = json.dumps(record)
+    begin, end = text.index("[", text.index("flowTuples")), text.index("]", text.index("flowTuples"))
+    return json.loads(text[:begin] + json.dumps(v2()) + text[end + 1 :])
+
+
+def test_members_of_an_envelope_on_a_line_are_counted_as_in_a_blob(tmp_path):
+    members = [[vnet(v4()), damaged(vnet(v4())), "oops"], [{"category": "AuditEvent"}, nsg(v2(), v2()), nsg()]]
+    lines = b"\n".join(json.dumps({"records": each}).encode() for each in members)
+    one = json.dumps({"records": members[0] + members[1]}).encode()
+    found = [read_bytes(tmp_path, data, name="PT1H.json") for data in (lines, one)]
+    for flows in found:
+        assert flows.ledger.read == 7
+        assert asides(flows) == {"MALFORMED": 2, "NOT_A_FLOW": 1, "CONTROL": 1}
+        assert [each["records"] for each in flows.table.to_pylist()] == [3]
+
+
+@pytest.mark.parametrize(
+    ("record", "detail"),
+    [
+        (damaged(nsg(v2())), "flowTuples is no list"),
+        (damaged(vnet(v4())), "flowTuples is no list"),
+        ({"category": "NetworkSecurityGroupFlowEvent", "flowTuples": [v2()]}, "flowTuples in an unexpected place"),
+    ],
+)
+def test_tuples_where_they_are_not_looked_for_are_no_record_without_any(tmp_path, record, detail):
+    data = b"\n".join(json.dumps(each).encode() for each in (nsg(v2()), record))
+    flows = read_bytes(tmp_path, data, name="PT1H.json")
+    assert asides(flows) == {"MALFORMED": 1}
+    assert [place.partition(": ")[2] for place in flows.ledger.places[Reason.MALFORMED]] == [detail]
+
+
 RECORDS = [nsg(v2(port=1)), vnet(v4(port=2), v4(port=3))]
 FORMS = {
     "blob": blob(*RECORDS),
