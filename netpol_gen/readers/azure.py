@@ -105,7 +105,9 @@ def _records(tuples: str, window: Window) -> str:
 
     nsg = "(f[6] = 'T' OR f[6] = 'U')"
     counts = ", ".join(
-        f"CASE WHEN f[{i}] = '' THEN 0 ELSE {vpc_numbers.whole(f'f[{i}]')} END AS n{i}" for i in range(10, 14)
+        # The other direction may have none. Where neither has, nobody counted: a connection begins.
+        f"CASE WHEN f[{i}] = '' THEN 0 ELSE {vpc_numbers.whole(f'f[{i}]')} END AS n{i}"
+        for i in range(10, 14)
     )
     counted = " AND ".join(f"n{i} BETWEEN 0 AND {vpc.MAX_COUNT}" for i in range(10, 14))
     side = f"CASE f[7] WHEN 'O' THEN {SENT} WHEN 'I' THEN {ARRIVED} ELSE 0 END"
@@ -116,8 +118,8 @@ def _records(tuples: str, window: Window) -> str:
     return f"""
 SELECT place, kind, CASE WHEN kind = {ODD} THEN line END AS note, f[2] AS src, f[3] AS dst, sport, dport, proto,
     verdict, first, first AS last,
-    CASE WHEN size = 13 AND {counted} THEN n10 + n12 END AS packets,
-    CASE WHEN size = 13 AND {counted} THEN n11 + n13 END AS bytes, {bits}::UINTEGER AS bits,
+    CASE WHEN size = 13 AND {counted} AND f[10] || f[12] <> '' THEN n10 + n12 END AS packets,
+    CASE WHEN size = 13 AND {counted} AND f[11] || f[13] <> '' THEN n11 + n13 END AS bytes, {bits}::UINTEGER AS bits,
     NULL::VARCHAR AS who_src, NULL::VARCHAR AS who_dst
 FROM (SELECT *, CASE
         WHEN size NOT IN {_FIELDS} OR first IS NULL OR verdict IS NULL OR proto IS NULL OR f[7] NOT IN ('I', 'O')

@@ -109,6 +109,15 @@ def test_a_beginning_says_nothing_of_answers(tmp_path):
     assert row(tmp_path, nsg(v1(), version=1))["signals"] == 0
 
 
+def test_a_beginning_without_counts_counts_nothing(tmp_path):
+    found = row(tmp_path, nsg(v2("B", ",,,")))
+    assert (found["packets"], found["bytes"]) == (None, None)
+    found = row(tmp_path, nsg(v2("E", "3,300,,")))
+    assert (found["packets"], found["bytes"]) == (3, 300)
+    found = row(tmp_path, vnet(v4("B", "0,0,0,0")))
+    assert (found["packets"], found["bytes"]) == (0, 0)
+
+
 def test_version_1_counts_nothing(tmp_path):
     found = row(tmp_path, nsg(v1(), version=1))
     assert (found["packets"], found["bytes"]) == (None, None)
