@@ -37,10 +37,15 @@ MEANING = vpc.Meaning(
 
 
 class Shape(NamedTuple):
-    """Where the payload lies within an entry; `packed` when entries are base64 in Pub/Sub messages."""
+    """Where the payload lies within an entry.
+
+    `packed`: entries are base64 in Pub/Sub messages; `text`: the payload is JSON within a text, as BigQuery has it
+    where the column is one of texts.
+    """
 
     payload: str
     packed: bool = False
+    text: bool = False
 
 
 _PAYLOADS = ("jsonPayload", "json_payload", "")
@@ -89,22 +94,27 @@ def _shape(head: bytes) -> Shape | None:
         if not isinstance(value, dict):
             continue
         if (payload := _payload(value)) is not None:
-            return Shape(payload)
+            return Shape(payload, text=isinstance(value.get(payload), str))
         answer = value.get("receivedMessages")
         for message in answer[:50] if isinstance(answer, list) else [value]:
             entry = vpc_json.loads(_data(message) or b"")
             if isinstance(entry, dict) and (payload := _payload(entry)) is not None:
-                return Shape(payload, packed=True)
+                return Shape(payload, packed=True, text=isinstance(entry.get(payload), str))
     return None
 
 
 def _payload(value: dict[str, Any]) -> str | None:
     for name in _PAYLOADS:
-        payload = value.get(name) if name else value
+        payload = _inner(value, name)
         connection = payload.get("connection") if isinstance(payload, dict) else None
         if isinstance(connection, dict) and "src_ip" in connection and "dest_ip" in connection:
             return name
     return None
+
+
+def _inner(value: dict[str, Any], name: str) -> Any:
+    payload = value.get(name) if name else value
+    return vpc_json.loads(payload) if isinstance(payload, str) else payload
 
 
 def _data(message: Any) -> bytes | None:
@@ -185,10 +195,15 @@ def _who(end: str) -> str:
 
 
 def _records(shape: Shape, lines: str, window: Window) -> str:
-    root = f"$.{shape.payload}." if shape.payload else "$."
+    root = f"$.{shape.payload}." if shape.payload and not shape.text else "$."
     paths = [f"{root}{path}" for path in _PATHS.values()]
-    paths += ["$.timestamp"]
     listed = ", ".join(f"'{path}'" for path in paths)
+    fields = f"json_extract_string(line, [{listed}, '$.timestamp'])"
+    if shape.text:
+        # What is no text is its own.
+        payload = f"json_extract_string(line, '$.{shape.payload}')"
+        stamp = "json_extract_string(line, ['$.timestamp'])"
+        fields = f"CASE WHEN json_valid({payload}) THEN json_extract_string({payload}, [{listed}]) || {stamp} END"
     texts = [name for name in _PATHS if name not in _NUMBERS]
     at = {name: number + 1 for number, name in enumerate(_PATHS)}
     numbers = [f"{vpc_numbers.whole(f'f[{at[name]}]')} AS {name}" for name in _NUMBERS]
@@ -213,8 +228,8 @@ FROM (SELECT *, CASE
         WHEN sport = 0 AND dport = 0 THEN {CODE[Reason.NO_L4]}
         ELSE 0 END AS kind
     FROM (SELECT *, coalesce({_time("start")}, {_time("stamp")}) AS first, {_time("stop")} AS last
-        FROM (SELECT place, line, f, {columns}, f[{len(paths)}] AS stamp
-            FROM (SELECT place, line, CASE WHEN json_valid(line) THEN json_extract_string(line, [{listed}]) END AS f
+        FROM (SELECT place, line, f, {columns}, f[{len(paths) + 1}] AS stamp
+            FROM (SELECT place, line, CASE WHEN json_valid(line) THEN {fields} END AS f
                 FROM {lines}))))"""
 
 
@@ -230,7 +245,7 @@ def explain(text: str) -> tuple[Reason, str]:
     name = _payload(value)
     if name is None:
         return _no_entry(value)
-    payload = value[name] if name else value
+    payload = _inner(value, name)
     connection = payload["connection"]
     for key, high in _PORTS.items():
         number = connection.get(key)

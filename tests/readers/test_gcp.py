@@ -210,6 +210,30 @@ def texts(*values: Any) -> bytes:
     return "".join(f"{json.dumps(value, indent=2)}\n" for value in values).encode()
 
 
+def in_text(value: dict[str, Any]) -> dict[str, Any]:
+    """As BigQuery has an entry where the column of payloads is one of texts."""
+    made = {"log_name": value["logName"], "timestamp": value["timestamp"]}
+    return made | {"json_payload": json.dumps(value["jsonPayload"])}
+
+
+def test_what_is_wrong_in_a_payload_within_a_text_is_named(tmp_path):
+    bad = [
+        {"json_payload": "{"},
+        {"json_payload": None},
+        {"json_payload": '"x"'},
+        in_text(entry(connection={"dest_port": 8080.5})),
+        in_text(entry(start_time="?", end_time=None)) | {"timestamp": "?"},
+    ]
+    good = in_text(entry(start_time=None, end_time=None))
+    flows = read_bytes(tmp_path, lines(good, *bad), name="gcp.json")
+    assert asides(flows) == {"NOT_A_FLOW": 3, "BAD_FIELD": 2}
+    assert [place.partition(": ")[2] for place in flows.ledger.places[Reason.BAD_FIELD]] == [
+        "dest_port 8080.5",
+        "start_time ?",
+    ]
+    assert [each["first_seen"].value for each in flows.table.to_pylist()] == [NANOSECONDS]
+
+
 FORMS = {
     "lines": lambda entries: lines(*entries),
     "array": lambda entries: json.dumps(entries, indent=1).encode(),
@@ -234,6 +258,12 @@ FORMS = {
     "payloads": lambda entries: lines(*(e["jsonPayload"] for e in entries)),
     "snake case": lambda entries: lines(
         *({"log_name": e["logName"], "timestamp": e["timestamp"], "json_payload": e["jsonPayload"]} for e in entries)
+    ),
+    "payloads in texts": lambda entries: lines(*(in_text(e) for e in entries)),
+    "payloads in texts, array": lambda entries: json.dumps([in_text(e) for e in entries], indent=1).encode(),
+    "payloads in texts, pub/sub": lambda entries: lines(*({"data": packed(in_text(e))} for e in entries)),
+    "payloads in texts and not": lambda entries: lines(
+        in_text(entries[0]), {"json_payload": entries[1]["jsonPayload"]}
     ),
 }
 
