@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from netpol_gen.flowtable import Reason
 from netpol_gen.handovers import FIRST, LAST
 from netpol_gen.model import Signal
-from netpol_gen.readers import aws_ocsf
+from netpol_gen.readers import aws_ocsf, vpc_numbers
 from netpol_gen.readers.aws_fields import Kind, Layout
 from netpol_gen.readers.rows import Window
 from netpol_gen.readers.vpc import (
@@ -34,6 +34,7 @@ from netpol_gen.readers.vpc import (
 )
 
 _MS_FROM = 10**11
+_INTEGERS = ("int", "uint")
 _LOST = tuple(f"packets-lost-{why}" for why in ("no-route", "blackhole", "mtu-exceeded", "ttl-expired"))
 NUMBERS = ("srcport", "dstport", "protocol", "packets", "bytes", "start", "end", "tcp-flags", *_LOST)
 TEXTS = ("interface-id", "srcaddr", "dstaddr", "pkt-srcaddr", "pkt-dstaddr", "action", "log-status", "flow-direction")
@@ -96,9 +97,12 @@ def records(layout: Layout, relation: str, window: Window) -> str:
         }
         parsed = f"SELECT *, true AS whole, NULL::VARCHAR AS note FROM {relation}"
         integers = frozenset(
-            n for n, kind in zip(layout.fields, layout.types, strict=True) if kind.startswith(("int", "uint"))
+            # Of a time with a fraction the second is taken.
+            n
+            for n, kind in zip(layout.fields, layout.types, strict=True)
+            if kind.startswith((*_INTEGERS, "timestamp"))
         )
-        return _query(named, parsed, window, checked=integers, forwards=layout.forwards)
+        return _query(named, parsed, window, checked=integers, columns=True, forwards=layout.forwards)
     if layout.kind in (Kind.OCSF, Kind.OCSF_PARQUET):
         return _events(layout, relation, window)
     wanted = [name for name in (*NUMBERS, *TEXTS) if name in layout.has]
@@ -130,7 +134,10 @@ def _events(layout: Layout, relation: str, window: Window) -> str:
             f"CASE WHEN NOT coalesce({aws_ocsf.whole(at.__getitem__)}, false) THEN {aws_ocsf.other(at.__getitem__)} END"
         )
     parsed = f"SELECT *, {aws_ocsf.whole(at.__getitem__)} AS whole, {note} AS note FROM {relation}"
-    return _query(aws_ocsf.expressions(layout, at.__getitem__), parsed, window)
+    named = aws_ocsf.expressions(layout, at.__getitem__)
+    integers = {at[path] for path, kind in zip(layout.paths, layout.types, strict=True) if kind.startswith(_INTEGERS)}
+    checked = frozenset(name for name, found in named.items() if found in integers)
+    return _query(named, parsed, window, checked=checked, columns=layout.kind is Kind.OCSF_PARQUET)
 
 
 def _member(path: str) -> str:
@@ -147,22 +154,40 @@ def _query(
     window: Window,
     *,
     checked: frozenset[str] = frozenset(),
+    columns: bool = False,
     forwards: bool = False,
 ) -> str:
-    """`named` has the SQL of each field; `checked` are those that are integers already."""
-    numbers = ", ".join(
-        f'try_cast({named[n]} AS {_TYPES.get(n, "BIGINT")}) AS "{n}"' if n in named else f'NULL::BIGINT AS "{n}"'
-        for n in NUMBERS
-    )
+    """`named` has the SQL of each field; `checked` are those that need no look at how they are written.
+
+    `columns`: whether there are no lines, only columns.
+    """
+
+    def number(name: str) -> str:
+        kind = _TYPES.get(name, "BIGINT")
+        if name not in named:
+            return "NULL::BIGINT"
+        if name in checked:
+            return f"try_cast({named[name]} AS {kind})"
+        return vpc_numbers.whole(f"({named[name]})::VARCHAR", kind)
+
+    # Where there is no line to show, what is no number is shown as it was written.
+    shown = {name: f'"{name} as written"' for name in NUMBERS if columns and name in named and name not in checked}
+
+    def said(name: str) -> str:
+        return f'coalesce("{name}"::VARCHAR, {shown[name]})' if name in shown else f'"{name}"::VARCHAR'
+
+    numbers = ", ".join(f'{number(name)} AS "{name}"' for name in NUMBERS)
+    numbers += "".join(f", ({named[name]})::VARCHAR AS {column}" for name, column in shown.items())
     texts = ", ".join(f'({named[n]})::VARCHAR AS "{n}"' if n in named else f'NULL::VARCHAR AS "{n}"' for n in TEXTS)
     # An optional number that is there and is no number makes the record bad.
     broken = [
-        f"(\"{n}\" IS NULL AND NOT regexp_full_match(({named[n]})::VARCHAR, '(-|null|nan|)\\s*', 'i'))"
-        for n in ("packets", "bytes", "tcp-flags")
+        # Not by its name: a column of a file may have the same.
+        vpc_numbers.odd(f"({named[n]})::VARCHAR", number(n))
+        for n in ("packets", "bytes", "end", "tcp-flags", *_LOST)
         if n in named and n not in checked
     ]
     # Evaluated for the few records that cannot be used: CASE looks at no other rows.
-    cells = ", ".join(f"'{name}', \"{name}\"::VARCHAR" for name in (*NUMBERS, *TEXTS) if name in named)
+    cells = ", ".join(f"'{name}', {said(name)}" for name in (*NUMBERS, *TEXTS) if name in named)
     return f"""
 SELECT place, kind,
     CASE WHEN kind = 0 THEN NULL WHEN kind = {ODD} THEN coalesce(note, json_object({cells})::VARCHAR)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from netpol_gen.flowtable import Reason
-from netpol_gen.readers import aws_fields, aws_ocsf, vpc_json
+from netpol_gen.readers import aws_fields, aws_ocsf, vpc_json, vpc_numbers
 from netpol_gen.readers.aws_fields import Kind, Layout
 from netpol_gen.readers.aws_text import NOTHING
 
@@ -60,11 +60,11 @@ def _field(cells: Mapping[str, Any], has: frozenset[str]) -> tuple[Reason, str]:
         return Reason.BAD_FIELD, "no start: the time of these records is not known"
     for name, low, high in _RANGES:
         word = words.get(name, "-")
-        if name == "action" or (word in NOTHING and name in ("packets", "bytes", "tcp-flags")):
+        if name == "action" or (word in NOTHING and name in ("packets", "bytes", "end", "tcp-flags")):
             continue
         if word in NOTHING and name != "start":
             return Reason.NO_L4, f"no {name}"
-        number = _number(word)
+        number = vpc_numbers.read(word)
         if number is None or not low <= number <= high:
             return Reason.BAD_FIELD, f"{name} {word or 'missing'}"
     return Reason.BAD_FIELD, f"action {words.get('action', 'missing')}"
@@ -78,11 +78,5 @@ _RANGES = (
     ("packets", 0, 1 << 50),
     ("bytes", 0, 1 << 50),
     ("tcp-flags", 0, 1 << 31),
+    ("end", 0, 1 << 63),
 )
-
-
-def _number(word: str) -> float | None:
-    try:
-        return float(word)
-    except ValueError:
-        return None

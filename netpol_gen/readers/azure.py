@@ -16,7 +16,7 @@ from typing import Any
 
 from netpol_gen.flowtable import Flows, Reason
 from netpol_gen.model import DirectionEvidence, Signal
-from netpol_gen.readers import vpc, vpc_json, vpc_lines, vpc_periods, vpc_table
+from netpol_gen.readers import vpc, vpc_json, vpc_lines, vpc_numbers, vpc_periods, vpc_table
 from netpol_gen.readers.files import Input
 from netpol_gen.readers.rows import Window
 from netpol_gen.readers.vpc import ARRIVED, CODE, COUNTED, DATA, HALF, NS, ODD, SEEN, SENT, SYN
@@ -82,23 +82,32 @@ def read(items: Sequence[Input], options: vpc.Options) -> Flows:
 
 
 def _unpack_sql(lines: str) -> str:
-    """One line per tuple; the whole object where it has none."""
-    paths = [f"{root}{path}" for root in ("$.", "$.records[*].") for path in _TUPLES]
-    found = ", ".join(f"json_extract_string(line, '{path}')" for path in paths)
-    # A forwarder's flat form: members `flow.0`, `flow.1`, …, recognised by what they hold.
+    """One line per tuple; the whole record where it has none."""
+    found = ", ".join(f"json_extract_string(line, '$.{path}')" for path in _TUPLES)
+    # A forwarder's flat form: members `flow.0`, `flow.1`, …, whatever they hold, and others that hold a tuple.
     tuple_ = r"^\d{9,16},[^,]*,[^,]*,\d*,\d*,"
-    flat = f"list_filter(json_extract_string(line, '$.*'), lambda text: regexp_matches(text, '{tuple_}'))"
+    named = "list_zip(json_keys(line), json_extract_string(line, '$.*'))"
+    is_flow = f"regexp_full_match(m[1], 'flow\\.\\d+') OR regexp_matches(m[2], '{tuple_}')"
+    flat = f"list_transform(list_filter({named}, lambda m: {is_flow}), lambda m: m[2])"
+    # Members of an envelope are told apart first, so that one without tuples is a record that has none.
+    members = "CASE WHEN contains(line, '\"records\"') AND json_valid(line)"
+    members += " THEN json_extract(line, '$.records[*]')::VARCHAR[] ELSE [] END"
     return f"""
 SELECT place, coalesce(unnest(CASE WHEN len(found) = 0 THEN [line] ELSE found END), '') AS line
 FROM (SELECT place, line, CASE WHEN json_valid(line) THEN list_concat({found}, {flat}) ELSE [] END AS found
-    FROM {lines})"""
+    FROM (SELECT place, unnest(CASE WHEN len(members) = 0 THEN [line] ELSE members END) AS line
+        FROM (SELECT place, line, {members} AS members FROM {lines})))"""
 
 
 def _records(tuples: str, window: Window) -> str:
-    time = "try_cast(f[1] AS BIGINT)"
+    def number(at: int) -> str:
+        return vpc_numbers.whole(f"f[{at}]", "INTEGER")
+
     nsg = "(f[6] = 'T' OR f[6] = 'U')"
     counts = ", ".join(
-        f"CASE WHEN f[{i}] = '' THEN 0 ELSE try_cast(f[{i}] AS BIGINT) END AS n{i}" for i in range(10, 14)
+        # The other direction may have none. Where neither has, nobody counted: a connection begins.
+        f"CASE WHEN f[{i}] = '' THEN 0 ELSE {vpc_numbers.whole(f'f[{i}]')} END AS n{i}"
+        for i in range(10, 14)
     )
     counted = " AND ".join(f"n{i} BETWEEN 0 AND {vpc.MAX_COUNT}" for i in range(10, 14))
     side = f"CASE f[7] WHEN 'O' THEN {SENT} WHEN 'I' THEN {ARRIVED} ELSE 0 END"
@@ -108,8 +117,9 @@ def _records(tuples: str, window: Window) -> str:
     )
     return f"""
 SELECT place, kind, CASE WHEN kind = {ODD} THEN line END AS note, f[2] AS src, f[3] AS dst, sport, dport, proto,
-    verdict, first, first AS last, CASE WHEN size = 13 AND {counted} THEN n10 + n12 END AS packets,
-    CASE WHEN size = 13 AND {counted} THEN n11 + n13 END AS bytes, {bits}::UINTEGER AS bits,
+    verdict, first, first AS last,
+    CASE WHEN size = 13 AND {counted} AND f[10] || f[12] <> '' THEN n10 + n12 END AS packets,
+    CASE WHEN size = 13 AND {counted} AND f[11] || f[13] <> '' THEN n11 + n13 END AS bytes, {bits}::UINTEGER AS bits,
     NULL::VARCHAR AS who_src, NULL::VARCHAR AS who_dst
 FROM (SELECT *, CASE
         WHEN size NOT IN {_FIELDS} OR first IS NULL OR verdict IS NULL OR proto IS NULL OR f[7] NOT IN ('I', 'O')
@@ -121,14 +131,15 @@ FROM (SELECT *, CASE
         WHEN sport IS NULL OR dport IS NULL OR sport NOT BETWEEN 0 AND 65535 OR dport NOT BETWEEN 0 AND 65535 THEN {ODD}
         WHEN sport = 0 AND dport = 0 THEN {CODE[Reason.NO_L4]}
         ELSE 0 END AS kind
-    FROM (SELECT place, line, f, len(f) AS size, try_cast(f[4] AS INTEGER) AS sport, try_cast(f[5] AS INTEGER) AS dport,
-            CASE f[6] WHEN 'T' THEN 6 WHEN 'U' THEN 17 ELSE try_cast(f[6] AS INTEGER) END AS proto,
+    FROM (SELECT place, line, f, len(f) AS size, {number(4)} AS sport, {number(5)} AS dport,
+            CASE f[6] WHEN 'T' THEN 6 WHEN 'U' THEN 17 ELSE {number(6)} END AS proto,
             CASE WHEN {nsg} THEN CASE f[8] WHEN 'A' THEN 0 WHEN 'D' THEN 1 END
                  ELSE CASE f[8] WHEN 'D' THEN 1 WHEN 'B' THEN 0 WHEN 'C' THEN 0 WHEN 'E' THEN 0 END END AS verdict,
             CASE WHEN NOT {nsg} THEN f[8] WHEN f[9] IN ('B', 'C', 'E') THEN f[9] END AS state,
-            CASE WHEN {time} BETWEEN 0 AND {vpc.MAX_SECONDS} THEN {time} * {NS}
-                 WHEN {time} BETWEEN {_MS_FROM} AND {vpc.MAX_SECONDS}000 THEN {time} * 1000000 END AS first, {counts}
-        FROM (SELECT place, line, split(trim(line), ',') AS f FROM {tuples})))"""
+            CASE WHEN time BETWEEN 0 AND {vpc.MAX_SECONDS} THEN time * {NS}
+                 WHEN time BETWEEN {_MS_FROM} AND {vpc.MAX_SECONDS}000 THEN time * 1000000 END AS first, {counts}
+        FROM (SELECT *, {vpc_numbers.whole("f[1]")} AS time
+            FROM (SELECT place, line, split(trim(line), ',') AS f FROM {tuples}))))"""
 
 
 def explain(text: str) -> tuple[Reason, str]:
@@ -137,18 +148,41 @@ def explain(text: str) -> tuple[Reason, str]:
         value = vpc_json.loads(text)
         if not isinstance(value, dict):
             return Reason.MALFORMED, "no JSON object" if value is None else "not a record"
-        return (Reason.CONTROL, "no tuples") if _is_record(value) else (Reason.NOT_A_FLOW, "no flow tuples")
+        if not _is_record(value):
+            return Reason.NOT_A_FLOW, "no flow tuples"
+        return (Reason.MALFORMED, wrong) if (wrong := _misplaced(value)) else (Reason.CONTROL, "no tuples")
     words = text.strip().split(",")
     if len(words) not in _FIELDS:
         return Reason.MALFORMED, f"{len(words)} fields, 8 or 13 wanted"
     for index, name, high in ((3, "source port", 65535), (4, "destination port", 65535)):
         if words[index] in ("", "*"):
             return Reason.NO_L4, f"no {name}"
-        if not words[index].isdecimal() or int(words[index][:20]) > high:
+        if not _between(words[index], high):
             return Reason.BAD_FIELD, f"{name} {words[index]}"
     protocol = words[5]
-    if protocol not in ("T", "U") and not (protocol.isdecimal() and int(protocol[:20]) <= 255):
+    if protocol not in ("T", "U") and not _between(protocol, 255):
         return Reason.BAD_FIELD, f"protocol {protocol}"
-    if not words[0].isdecimal():
+    if vpc_numbers.read(words[0]) is None:
         return Reason.BAD_FIELD, f"time {words[0]}"
     return Reason.BAD_FIELD, f"time, direction, state or counts: {text}"
+
+
+def _between(word: str, high: int) -> bool:
+    number = vpc_numbers.read(word)
+    return number is not None and 0 <= number <= high
+
+
+def _misplaced(record: dict[str, Any]) -> str:
+    """What is wrong with the tuples of a record in which none were found; empty where it has none."""
+    waiting: list[Any] = [record]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            tuples = value.get("flowTuples")
+            if tuples is not None and not isinstance(tuples, list):
+                return "flowTuples is no list"
+            if tuples:
+                return "flowTuples in an unexpected place"
+        if isinstance(value, dict | list):
+            waiting += value.values() if isinstance(value, dict) else value
+    return ""

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from netpol_gen.flowtable import Flows, Reason
 from netpol_gen.model import Signal
-from netpol_gen.readers import vpc, vpc_json, vpc_lines, vpc_periods, vpc_table
+from netpol_gen.readers import vpc, vpc_json, vpc_lines, vpc_numbers, vpc_periods, vpc_table
 from netpol_gen.readers.files import Input
 from netpol_gen.readers.rows import Window
 from netpol_gen.readers.vpc import ARRIVED, CODE, ODD, SEEN, SENT
@@ -32,14 +32,20 @@ MEANING = vpc.Meaning(
         f"CASE WHEN (v & {SEEN}) <> 0 THEN {int(Signal.SERVER_DATA)} ELSE 0 END + {int(Signal.SAMPLED)})"
     ),
     who=True,
+    each_way=True,
 )
 
 
 class Shape(NamedTuple):
-    """Where the payload lies within an entry; `packed` when entries are base64 in Pub/Sub messages."""
+    """Where the payload lies within an entry.
+
+    `packed`: entries are base64 in Pub/Sub messages; `text`: the payload is JSON within a text, as BigQuery has it
+    where the column is one of texts.
+    """
 
     payload: str
     packed: bool = False
+    text: bool = False
 
 
 _PAYLOADS = ("jsonPayload", "json_payload", "")
@@ -88,22 +94,27 @@ def _shape(head: bytes) -> Shape | None:
         if not isinstance(value, dict):
             continue
         if (payload := _payload(value)) is not None:
-            return Shape(payload)
+            return Shape(payload, text=isinstance(value.get(payload), str))
         answer = value.get("receivedMessages")
         for message in answer[:50] if isinstance(answer, list) else [value]:
             entry = vpc_json.loads(_data(message) or b"")
             if isinstance(entry, dict) and (payload := _payload(entry)) is not None:
-                return Shape(payload, packed=True)
+                return Shape(payload, packed=True, text=isinstance(entry.get(payload), str))
     return None
 
 
 def _payload(value: dict[str, Any]) -> str | None:
     for name in _PAYLOADS:
-        payload = value.get(name) if name else value
+        payload = _inner(value, name)
         connection = payload.get("connection") if isinstance(payload, dict) else None
         if isinstance(connection, dict) and "src_ip" in connection and "dest_ip" in connection:
             return name
     return None
+
+
+def _inner(value: dict[str, Any], name: str) -> Any:
+    payload = value.get(name) if name else value
+    return vpc_json.loads(payload) if isinstance(payload, str) else payload
 
 
 def _data(message: Any) -> bytes | None:
@@ -184,13 +195,19 @@ def _who(end: str) -> str:
 
 
 def _records(shape: Shape, lines: str, window: Window) -> str:
-    root = f"$.{shape.payload}." if shape.payload else "$."
+    root = f"$.{shape.payload}." if shape.payload and not shape.text else "$."
     paths = [f"{root}{path}" for path in _PATHS.values()]
-    paths += ["$.timestamp"]
     listed = ", ".join(f"'{path}'" for path in paths)
+    fields = f"json_extract_string(line, [{listed}, '$.timestamp'])"
+    if shape.text:
+        # What is no text is its own.
+        payload = f"json_extract_string(line, '$.{shape.payload}')"
+        stamp = "json_extract_string(line, ['$.timestamp'])"
+        fields = f"CASE WHEN json_valid({payload}) THEN json_extract_string({payload}, [{listed}]) || {stamp} END"
     texts = [name for name in _PATHS if name not in _NUMBERS]
     at = {name: number + 1 for number, name in enumerate(_PATHS)}
-    numbers = [f"try_cast(f[{at[name]}] AS BIGINT) AS {name}" for name in _NUMBERS]
+    numbers = [f"{vpc_numbers.whole(f'f[{at[name]}]')} AS {name}" for name in _NUMBERS]
+    odd = " OR ".join(vpc_numbers.odd(f"f[{at[name]}]", name) for name in ("packets", "bytes"))
     columns = ", ".join([*numbers, *(f"f[{at[name]}] AS {name}" for name in texts)])
     reporter = f"CASE WHEN reporter LIKE 'SRC%' THEN {SENT} WHEN reporter LIKE 'DEST%' THEN {ARRIVED} ELSE 0 END"
     return f"""
@@ -202,7 +219,7 @@ SELECT place, kind, CASE WHEN kind = {ODD} THEN line END AS note, src, dst,
 FROM (SELECT *, CASE
         WHEN f IS NULL OR src IS NULL OR dst IS NULL OR proto IS NULL OR first IS NULL
             OR first NOT BETWEEN 0 AND {vpc.LAST} OR NOT coalesce(packets, 0) BETWEEN 0 AND {vpc.MAX_COUNT}
-            OR NOT coalesce(bytes, 0) BETWEEN 0 AND {vpc.MAX_COUNT} THEN {ODD}
+            OR NOT coalesce(bytes, 0) BETWEEN 0 AND {vpc.MAX_COUNT} OR {odd} THEN {ODD}
         WHEN {vpc.outside(window)} THEN {CODE[Reason.OUT_OF_WINDOW]}
         WHEN proto IN (1, 58) THEN {CODE[Reason.ICMP]}
         WHEN proto NOT BETWEEN 0 AND 255 THEN {ODD}
@@ -211,8 +228,8 @@ FROM (SELECT *, CASE
         WHEN sport = 0 AND dport = 0 THEN {CODE[Reason.NO_L4]}
         ELSE 0 END AS kind
     FROM (SELECT *, coalesce({_time("start")}, {_time("stamp")}) AS first, {_time("stop")} AS last
-        FROM (SELECT place, line, f, {columns}, f[{len(paths)}] AS stamp
-            FROM (SELECT place, line, CASE WHEN json_valid(line) THEN json_extract_string(line, [{listed}]) END AS f
+        FROM (SELECT place, line, f, {columns}, f[{len(paths) + 1}] AS stamp
+            FROM (SELECT place, line, CASE WHEN json_valid(line) THEN {fields} END AS f
                 FROM {lines}))))"""
 
 
@@ -228,20 +245,20 @@ def explain(text: str) -> tuple[Reason, str]:
     name = _payload(value)
     if name is None:
         return _no_entry(value)
-    payload = value[name] if name else value
+    payload = _inner(value, name)
     connection = payload["connection"]
     for key, high in _PORTS.items():
         number = connection.get(key)
         if number is None:
             return Reason.NO_L4, f"no {key}"
-        if not str(number).isdecimal() or int(str(number)[:20]) > high:
+        if not 0 <= _number(number) <= high:
             return Reason.BAD_FIELD, f"{key} {number}"
     for key in ("src_ip", "dest_ip"):
         if not isinstance(connection.get(key), str):
             return Reason.NO_ENDPOINT, f"no {key}"
     for key in ("bytes_sent", "packets_sent"):
         number = payload.get(key)
-        if number is not None and not 0 <= (_number(number) or 0) <= vpc.MAX_COUNT:
+        if not vpc_numbers.absent(number) and not 0 <= _number(number) <= vpc.MAX_COUNT:
             return Reason.BAD_FIELD, f"{key} {number}"
     return Reason.BAD_FIELD, f"start_time {payload.get('start_time', 'missing')}"
 
@@ -264,8 +281,7 @@ def _no_entry(value: dict[str, Any]) -> tuple[Reason, str]:
     return Reason.MALFORMED, f"{which}: {field} {'is no base64' if _data(value) is None else 'holds no JSON'}"
 
 
-def _number(value: Any) -> float | None:
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        return None
+def _number(value: Any) -> int:
+    """A number that has to be one; below all that are good where it is none."""
+    number = vpc_numbers.read(value)
+    return -1 if number is None else number

@@ -654,6 +654,75 @@ def test_numbers_as_floats(tmp_path):
     assert (call(found), found["packets"]) == ((WEB, DB, None, 5432, "TCP", "syn"), 20)
 
 
+ODD = {
+    "srcport": "8080.5",
+    "dstport": "80_80",
+    "protocol": "16.6",
+    "packets": "1_0",
+    "bytes": "1e3",
+    "start": f"{START}.7",
+    "end": f"{START}.7",
+    "tcp-flags": "2.5",
+}
+
+
+def parquet_of_texts(records: list[dict[str, str]]) -> bytes:
+    out = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist([{k.replace("-", "_"): v for k, v in each.items()} for each in records]), out)
+    return out.getvalue()
+
+
+def parquet_of_fractions(records: list[dict[str, str]]) -> bytes:
+    """As a data frame with gaps has its numbers."""
+    numbers = (*ODD,)
+    out = io.BytesIO()
+    made = [
+        {k.replace("-", "_"): float(v) if k in numbers else v for k, v in each.items() if k != "version"}
+        for each in records
+    ]
+    pq.write_table(pa.Table.from_pylist(made), out)
+    return out.getvalue()
+
+
+WRITTEN = {
+    "text": lambda records: text(*records),
+    "messages": lambda records: "\n".join(
+        json.dumps({"message": line}) for line in text(*records, header=None).decode().splitlines()
+    ).encode(),
+    "objects": lambda records: "\n".join(
+        json.dumps({k.replace("-", "_"): v for k, v in each.items()}) for each in records
+    ).encode(),
+    "Parquet": parquet_of_texts,
+}
+
+
+@pytest.mark.parametrize(("name", "word"), ODD.items(), ids=ODD.keys())
+@pytest.mark.parametrize("written", WRITTEN.values(), ids=WRITTEN.keys())
+def test_what_is_no_whole_number_is_named_and_not_rounded(tmp_path, written, name, word):
+    data = written([record(), {**record(), name: word}])
+    flows = read_bytes(tmp_path, data, name="vpc.log", aws_format=V5)
+    assert [each["records"] for each in flows.table.to_pylist()] == [1]
+    assert [place.partition(": ")[2] for place in flows.ledger.places[Reason.BAD_FIELD]] == [f"{name} {word}"]
+
+
+@pytest.mark.parametrize(("name", "word"), [("srcport", "8080.5"), ("protocol", "16.6"), ("end", f"{START}.5")])
+def test_fractions_of_columns_are_named_and_not_rounded(tmp_path, name, word):
+    flows = read_bytes(tmp_path, parquet_of_fractions([record(), {**record(), name: word}]), name="vpc.parquet")
+    assert [(call(each), each["records"]) for each in flows.table.to_pylist()] == [
+        ((WEB, DB, None, 5432, "TCP", "syn"), 1)
+    ]
+    assert [place.partition(": ")[2] for place in flows.ledger.places[Reason.BAD_FIELD]] == [f"{name} {word}"]
+
+
+@pytest.mark.parametrize("written", WRITTEN.values(), ids=WRITTEN.keys())
+def test_whole_numbers_with_a_fraction_of_zeros_are_numbers(tmp_path, written):
+    whole = {name: f"{record()[name]}.0" for name in ODD}
+    flows = read_bytes(tmp_path, written([{**record(), **whole}]), name="vpc.log", aws_format=V5)
+    assert [(call(each), each["packets"]) for each in flows.table.to_pylist()] == [
+        ((WEB, DB, None, 5432, "TCP", "syn"), 10)
+    ]
+
+
 def test_null_and_missing_members(tmp_path):
     first = json.loads(exported("jsonl").splitlines()[0])
     second = {name: value for name, value in first.items() if not name.startswith("pkt")} | {

@@ -25,7 +25,8 @@ def v2(state: str = "E", counts: str = "10,1000,8,800", **other: Any) -> str:
     return f"{v1(**other)},{state},{counts}"
 
 
-def v4(state: str = "E", counts: str = "10,1000,8,800", protocol: int = 6, side: str = "O", port: int = 40000) -> str:
+def v4(state: str = "E", counts: str = "10,1000,8,800", **other: Any) -> str:
+    protocol, side, port = other.get("protocol", 6), other.get("side", "O"), other.get("port", 40000)
     return f"{START}123,10.0.0.1,10.0.0.2,{port},5432,{protocol},{side},{state},NX,{counts}"
 
 
@@ -108,6 +109,15 @@ def test_a_beginning_says_nothing_of_answers(tmp_path):
     assert row(tmp_path, nsg(v1(), version=1))["signals"] == 0
 
 
+def test_a_beginning_without_counts_counts_nothing(tmp_path):
+    found = row(tmp_path, nsg(v2("B", ",,,")))
+    assert (found["packets"], found["bytes"]) == (None, None)
+    found = row(tmp_path, nsg(v2("E", "3,300,,")))
+    assert (found["packets"], found["bytes"]) == (3, 300)
+    found = row(tmp_path, vnet(v4("B", "0,0,0,0")))
+    assert (found["packets"], found["bytes"]) == (0, 0)
+
+
 def test_version_1_counts_nothing(tmp_path):
     found = row(tmp_path, nsg(v1(), version=1))
     assert (found["packets"], found["bytes"]) == (None, None)
@@ -136,6 +146,12 @@ def test_protocols(tmp_path):
         (v1(port=70000), "BAD_FIELD", "source port 70000"),
         (v1(to="x"), "BAD_FIELD", "destination port x"),
         (v1(protocol="X"), "BAD_FIELD", "protocol X"),
+        (v1(port="8080.5"), "BAD_FIELD", "source port 8080.5"),
+        (v1(to="4e4"), "BAD_FIELD", "destination port 4e4"),
+        (v1(to="8_080"), "BAD_FIELD", "destination port 8_080"),
+        (v4(protocol="16.6", port="8080.0"), "BAD_FIELD", "protocol 16.6"),
+        (v1().replace(str(START), f"{START}.7"), "BAD_FIELD", f"time {START}.7"),
+        (v2(counts="1.5,2,3,4"), "BAD_FIELD", f"time, direction, state or counts: {v2(counts='1.5,2,3,4')}"),
         (v1(source="here"), "BAD_FIELD", "here is no address"),
         ("x" + v1(), "BAD_FIELD", f"time x{START}"),
         (v1(decision="?"), "BAD_FIELD", f"time, direction, state or counts: {v1(decision='?')}"),
@@ -157,6 +173,54 @@ def test_bad_tuples_are_named(tmp_path, line, reason, detail):
 def flat(*tuples: str) -> dict[str, Any]:
     record = {"time": "2024-05-06T07:08:40.986182+00:00", "flowLogVersion": 4, "macAddress": "0", "rule": "R"}
     return record | {f"flow.{number}": line for number, line in enumerate(tuples)}
+
+
+BAD = (v1(port="*"), "garbage", "x" + v1(), v1(port="http"), v1().replace(str(START), "-16999"), "")
+
+
+@pytest.mark.parametrize("bad", BAD)
+@pytest.mark.parametrize("alone", [True, False])
+def test_bad_tuples_in_the_flat_form_are_counted_as_in_others(tmp_path, bad, alone):
+    tuples = [bad] if alone else [v1(), bad, v1()]
+    lines = [json.dumps(each).encode() for each in (flat(v1()), flat(*tuples))]
+    flows = read_bytes(tmp_path, b"\n".join(lines), name="PT1H.json")
+    same = read_bytes(tmp_path, b"\n".join([lines[0], json.dumps(nsg(*tuples, version=1)).encode()]), name="PT1H.json")
+    assert flows.ledger.read == 1 + len(tuples)
+    assert (asides(flows), flows.ledger.places) == (asides(same), same.ledger.places)
+    assert sum(asides(flows).values()) == 1
+
+
+def damaged(record: dict[str, Any]) -> dict[str, Any]:
+    """With its tuples as one text."""
+    text = json.dumps(record)
+    begin, end = text.index("[", text.index("flowTuples")), text.index("]", text.index("flowTuples"))
+    return json.loads(text[:begin] + json.dumps(v2()) + text[end + 1 :])
+
+
+def test_members_of_an_envelope_on_a_line_are_counted_as_in_a_blob(tmp_path):
+    members = [[vnet(v4()), damaged(vnet(v4())), "oops"], [{"category": "AuditEvent"}, nsg(v2(), v2()), nsg()]]
+    lines = b"\n".join(json.dumps({"records": each}).encode() for each in members)
+    one = json.dumps({"records": members[0] + members[1]}).encode()
+    found = [read_bytes(tmp_path, data, name="PT1H.json") for data in (lines, one)]
+    for flows in found:
+        assert flows.ledger.read == 7
+        assert asides(flows) == {"MALFORMED": 2, "NOT_A_FLOW": 1, "CONTROL": 1}
+        assert [each["records"] for each in flows.table.to_pylist()] == [3]
+
+
+@pytest.mark.parametrize(
+    ("record", "detail"),
+    [
+        (damaged(nsg(v2())), "flowTuples is no list"),
+        (damaged(vnet(v4())), "flowTuples is no list"),
+        ({"category": "NetworkSecurityGroupFlowEvent", "flowTuples": [v2()]}, "flowTuples in an unexpected place"),
+    ],
+)
+def test_tuples_where_they_are_not_looked_for_are_no_record_without_any(tmp_path, record, detail):
+    data = b"\n".join(json.dumps(each).encode() for each in (nsg(v2()), record))
+    flows = read_bytes(tmp_path, data, name="PT1H.json")
+    assert asides(flows) == {"MALFORMED": 1}
+    assert [place.partition(": ")[2] for place in flows.ledger.places[Reason.MALFORMED]] == [detail]
 
 
 RECORDS = [nsg(v2(port=1)), vnet(v4(port=2), v4(port=3))]

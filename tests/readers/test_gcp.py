@@ -91,6 +91,17 @@ def test_both_reporters_and_both_directions_are_one_flow(tmp_path):
     assert found["source"] == "gcp-vpc"
 
 
+@pytest.mark.parametrize("client", [40000, 1000])
+@pytest.mark.parametrize("there", ["SRC", "DEST", "SRC DEST"])
+@pytest.mark.parametrize("back", ["SRC", "DEST", "SRC DEST"])
+def test_each_direction_counts_once_whoever_reports_it(tmp_path, there, back, client):
+    to, fro = {"src_port": client}, BACK | {"dest_port": client}
+    made = [entry(reporter=each, packets_sent="20", bytes_sent="2000", connection=to) for each in there.split()]
+    made += [entry(reporter=each, packets_sent="7", bytes_sent="700", connection=fro) for each in back.split()]
+    found = row(tmp_path, *made)
+    assert (found["packets"], found["bytes"]) == (27, 2700)
+
+
 def test_one_direction_alone_is_sampled(tmp_path):
     assert row(tmp_path, entry())["signals"] == signals("CLIENT_DATA", "SAMPLED")
 
@@ -151,6 +162,13 @@ def test_no_ports(tmp_path, protocol):
         ({"connection": {"protocol": "tcp"}}, "BAD_FIELD", "protocol tcp"),
         ({"connection": {"src_ip": "pod"}}, "BAD_FIELD", "pod is no address"),
         ({"bytes_sent": "-1"}, "BAD_FIELD", "bytes_sent -1"),
+        ({"connection": {"dest_port": 8080.5}}, "BAD_FIELD", "dest_port 8080.5"),
+        ({"connection": {"dest_port": "0x50"}}, "BAD_FIELD", "dest_port 0x50"),
+        ({"connection": {"src_port": "8_080"}}, "BAD_FIELD", "src_port 8_080"),
+        ({"connection": {"src_port": "4e4"}}, "BAD_FIELD", "src_port 4e4"),
+        ({"connection": {"protocol": 16.6}}, "BAD_FIELD", "protocol 16.6"),
+        ({"connection": {"src_port": "8080.0"}, "packets_sent": "1.5"}, "BAD_FIELD", "packets_sent 1.5"),
+        ({"bytes_sent": "x"}, "BAD_FIELD", "bytes_sent x"),
         ({"jsonPayload": {"message": "x"}}, "NOT_A_FLOW", "no connection"),
     ],
 )
@@ -192,6 +210,30 @@ def texts(*values: Any) -> bytes:
     return "".join(f"{json.dumps(value, indent=2)}\n" for value in values).encode()
 
 
+def in_text(value: dict[str, Any]) -> dict[str, Any]:
+    """As BigQuery has an entry where the column of payloads is one of texts."""
+    made = {"log_name": value["logName"], "timestamp": value["timestamp"]}
+    return made | {"json_payload": json.dumps(value["jsonPayload"])}
+
+
+def test_what_is_wrong_in_a_payload_within_a_text_is_named(tmp_path):
+    bad = [
+        {"json_payload": "{"},
+        {"json_payload": None},
+        {"json_payload": '"x"'},
+        in_text(entry(connection={"dest_port": 8080.5})),
+        in_text(entry(start_time="?", end_time=None)) | {"timestamp": "?"},
+    ]
+    good = in_text(entry(start_time=None, end_time=None))
+    flows = read_bytes(tmp_path, lines(good, *bad), name="gcp.json")
+    assert asides(flows) == {"NOT_A_FLOW": 3, "BAD_FIELD": 2}
+    assert [place.partition(": ")[2] for place in flows.ledger.places[Reason.BAD_FIELD]] == [
+        "dest_port 8080.5",
+        "start_time ?",
+    ]
+    assert [each["first_seen"].value for each in flows.table.to_pylist()] == [NANOSECONDS]
+
+
 FORMS = {
     "lines": lambda entries: lines(*entries),
     "array": lambda entries: json.dumps(entries, indent=1).encode(),
@@ -216,6 +258,12 @@ FORMS = {
     "payloads": lambda entries: lines(*(e["jsonPayload"] for e in entries)),
     "snake case": lambda entries: lines(
         *({"log_name": e["logName"], "timestamp": e["timestamp"], "json_payload": e["jsonPayload"]} for e in entries)
+    ),
+    "payloads in texts": lambda entries: lines(*(in_text(e) for e in entries)),
+    "payloads in texts, array": lambda entries: json.dumps([in_text(e) for e in entries], indent=1).encode(),
+    "payloads in texts, pub/sub": lambda entries: lines(*({"data": packed(in_text(e))} for e in entries)),
+    "payloads in texts and not": lambda entries: lines(
+        in_text(entries[0]), {"json_payload": entries[1]["jsonPayload"]}
     ),
 }
 

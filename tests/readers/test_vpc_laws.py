@@ -141,6 +141,12 @@ def test_gcp_objects(data):
 
 
 @LAWS
+@given(damaged_objects(test_gcp.in_text(test_gcp.entry())))
+def test_gcp_payloads_in_texts(data):
+    read(data, "gcp-vpc")
+
+
+@LAWS
 @given(damaged_objects({"message": {"data": test_gcp.packed(test_gcp.entry())}}))
 def test_gcp_messages(data):
     read(data, "gcp-vpc")
