@@ -150,7 +150,8 @@ def expressions(layout: Layout, leaf: Callable[[str], str]) -> dict[str, str]:
 
 def whole(leaf: Callable[[str], str]) -> str:
     """SQL: whether an event is a record."""
-    return f"(try_cast({leaf(CLASS)} AS BIGINT) = {CLASS_UID} AND lower({leaf(PRODUCT)}::VARCHAR) = '{AMAZON_VPC}')"
+    uid = rf"regexp_full_match({leaf(CLASS)}::VARCHAR, '{CLASS_UID}(\.0+)?')"
+    return f"({uid} AND lower({leaf(PRODUCT)}::VARCHAR) = '{AMAZON_VPC}')"
 
 
 def other(leaf: Callable[[str], str]) -> str:

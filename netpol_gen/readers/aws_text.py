@@ -182,6 +182,9 @@ class Text:
         """The lines from `start` on, the first of them at `place`."""
         import pyarrow as pa  # noqa: PLC0415
 
+        if b"0x" in data or b"0X" in data:
+            # Arrow reads `0x50` as a number, which nobody who writes flow logs means.
+            return self._careful(data[start:], place, layout)
         try:
             found, skipped = self._table(pa.py_buffer(data).slice(start), layout, typed=True)
         except pa.ArrowInvalid:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from netpol_gen.flowtable import Reason
-from netpol_gen.readers import aws_fields, aws_ocsf, vpc_json, vpc_numbers
+from netpol_gen.readers import aws_fields, aws_ocsf, aws_sql, vpc_json, vpc_numbers
 from netpol_gen.readers.aws_fields import Kind, Layout
 from netpol_gen.readers.aws_text import NOTHING
 
@@ -65,7 +65,7 @@ def _field(cells: Mapping[str, Any], has: frozenset[str]) -> tuple[Reason, str]:
         if word in NOTHING and name != "start":
             return Reason.NO_L4, f"no {name}"
         number = vpc_numbers.read(word)
-        if number is None or not low <= number <= high:
+        if number is None or not low <= number <= high or (name == "start" and aws_sql.span([number]) is None):
             return Reason.BAD_FIELD, f"{name} {word or 'missing'}"
     return Reason.BAD_FIELD, f"action {words.get('action', 'missing')}"
 

@@ -262,6 +262,9 @@ def test_values_beside_nodata_are_ignored(tmp_path):
     [
         ({"srcport": 70000}, "BAD_FIELD", "srcport 70000"),
         ({"dstport": "http"}, "BAD_FIELD", "dstport http"),
+        ({"dstport": "0x50"}, "BAD_FIELD", "dstport 0x50"),
+        ({"dstport": "0X50"}, "BAD_FIELD", "dstport 0X50"),
+        ({"start": START * 10**6}, "BAD_FIELD", f"start {START * 10**6}"),
         ({"protocol": 300}, "BAD_FIELD", "protocol 300"),
         ({"protocol": "-"}, "NO_L4", "no protocol"),
         ({"srcport": "-"}, "NO_L4", "no srcport"),
