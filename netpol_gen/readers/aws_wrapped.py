@@ -28,7 +28,7 @@ def unpack(engine: Engine, account: Account, name: str) -> str:
 
     Several objects may stand on one line: `nr` is the number of the object, `nth` that of the text within it.
     """
-    return vpc_json.unpack(engine, account, f"{name}_lines", _UNWRAP.format(name=name))
+    return vpc_json.unpack(engine, account, f"{name}_lines", _UNWRAP.format(name=name, texts=_TEXTS))
 
 
 def by_order(engine: Engine, lines: str, layout: Layout) -> list[tuple[Layout, str]]:
@@ -87,6 +87,11 @@ def _changes(
     return nrs, nths, numbers, orders
 
 
+# What is no text there is no record: Filebeat tells in an object `log` where the line in `message` is from.
+_TEXTS = ", ".join(
+    f"CASE WHEN json_type(line, '{path}') = 'VARCHAR' THEN [json_extract_string(line, '{path}')] ELSE [] END"
+    for path in ("$.message", "$.Message", "$.log", '$."@message"')
+)
 _UNWRAP = """
 SELECT place, nr, nth, trim(regexp_replace(coalesce(message, ''), '\\s+', ' ', 'g')) AS line FROM (
     SELECT place, nr, unnest(texts) AS message, unnest(range(len(texts))) AS nth FROM (
@@ -94,14 +99,7 @@ SELECT place, nr, nth, trim(regexp_replace(coalesce(message, ''), '\\s+', ' ', '
         SELECT place, nr, line,
             CASE WHEN json_valid(line) THEN list_concat(
                 json_extract_string(line, '$.logEvents[*].message'), json_extract_string(line, '$.events[*].message'),
-                CASE WHEN json_extract_string(line, '$.message') IS NULL THEN []
-                     ELSE [json_extract_string(line, '$.message')] END,
-                CASE WHEN json_extract_string(line, '$.Message') IS NULL THEN []
-                     ELSE [json_extract_string(line, '$.Message')] END,
-                CASE WHEN json_extract_string(line, '$.log') IS NULL THEN []
-                     ELSE [json_extract_string(line, '$.log')] END,
-                CASE WHEN json_extract_string(line, '$."@message"') IS NULL THEN []
-                     ELSE [json_extract_string(line, '$."@message"')] END,
+                {texts},
                 list_transform(list_filter(
                     list_concat(json_extract(line, '$[*]'), json_extract(line, '$.results[*][*]')),
                     lambda cell: json_extract_string(cell, '$.field') = '@message'),

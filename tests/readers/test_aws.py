@@ -617,6 +617,15 @@ def test_results_of_insights_in_an_unknown_order_are_refused_with_advice(tmp_pat
         read_bytes(tmp_path, insights(LINES).encode(), name="results.csv")
 
 
+def test_members_that_are_no_texts_are_no_records(tmp_path):
+    """As Filebeat writes: where a line is from stands in `log`."""
+    made = [
+        {"log": {"offset": i, "file": {"path": "/x"}}, "@message": None, "message": m} for i, m in enumerate(DEFAULTS)
+    ]
+    flows = read_bytes(tmp_path, "\n".join(map(json.dumps, made)).encode(), name="vpc.json")
+    assert (flows.table.column("records").to_pylist(), asides(flows), flows.ledger.read) == ([2], {}, 2)
+
+
 def test_cloudwatch_export_to_s3_puts_a_time_before_each_line(tmp_path):
     data = "\n".join(f"2024-05-06T07:08:09.000Z {line}" for line in DEFAULTS).encode()
     assert [each["records"] for each in rows(tmp_path, data)] == [2]
