@@ -176,7 +176,20 @@ def _not_a_flow(values: list[Any]) -> Found:
 
 _CONTROL = ("node_status", "nodeStatus", "agent_event", "agentEvent", "debug_event", "debugEvent")
 _LOST_KEYS = ("lost_events", "lostEvents")
-_TEXTS = ("log", "message", "msg", "line", "MESSAGE", "@message", "body", "event", "data", "textPayload", "raw")
+_TEXTS = (
+    "log",
+    "message",
+    "Message",
+    "msg",
+    "line",
+    "MESSAGE",
+    "@message",
+    "body",
+    "event",
+    "data",
+    "textPayload",
+    "raw",
+)
 _TELLING = frozenset({"verdict", "l4", "event_type", "eventType"})
 _FLOW_KEYS = _TELLING | {"IP", "ip", "Type", "is_reply", "isReply"}
 
