@@ -168,14 +168,18 @@ def _layout(head: bytes, order: tuple[str, ...] | None) -> Layout | None:
 
 def _of_lines(text: bytes, order: tuple[str, ...] | None) -> Layout | None:
     """The layout of text or CSV by its first lines, of which some may be damaged."""
-    lines = [tidy for line in text.split(b"\n")[:_FIRST] if (tidy := vpc_lines.tidy(line))]
-    if lines and aws_insights.column(lines[0]) >= 0 and not aws_fields.header(lines[0], Kind.CSV):
-        cells = (aws_fields.of_text(vpc_lines.tidy(each), order) for each in aws_insights.messages(text))
-        first = next((each for each in cells if each is not None and each.kind is Kind.TEXT), None)
-        return Layout(Kind.COLUMN, first.fields, headed=first.headed) if first else None
-    found = [(line, layout) for line in lines if (layout := aws_fields.of_text(line, order)) is not None]
-    whole = (layout for line, layout in found if layout.headed or _is_whole(line, layout))
-    return next(whole, found[0][1] if found else None)
+    lines = (tidy for line in text.split(b"\n", _FIRST)[:_FIRST] if (tidy := vpc_lines.tidy(line)))
+    possible = None
+    for number, line in enumerate(lines):
+        if number == 0 and aws_insights.column(line) >= 0 and not aws_fields.header(line, Kind.CSV):
+            cells = (aws_fields.of_text(vpc_lines.tidy(each), order) for each in aws_insights.messages(text))
+            first = next((each for each in cells if each is not None and each.kind is Kind.TEXT), None)
+            return Layout(Kind.COLUMN, first.fields, headed=first.headed) if first else None
+        layout = aws_fields.of_text(line, order)
+        if layout is not None and (layout.headed or _is_whole(line, layout)):
+            return layout
+        possible = possible or layout
+    return possible
 
 
 def _is_whole(line: bytes, layout: Layout) -> bool:

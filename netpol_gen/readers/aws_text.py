@@ -182,8 +182,8 @@ class Text:
         """The lines from `start` on, the first of them at `place`."""
         import pyarrow as pa  # noqa: PLC0415
 
-        if b"0x" in data or b"0X" in data:
-            # Arrow reads `0x50` as a number, which nobody who writes flow logs means.
+        if (b"x" in data and b"0x" in data) or (b"X" in data and b"0X" in data):
+            # Arrow reads `0x50` as a number, which no flow log means. A single byte is quickly looked for.
             return self._careful(data[start:], place, layout)
         try:
             found, skipped = self._table(pa.py_buffer(data).slice(start), layout, typed=True)

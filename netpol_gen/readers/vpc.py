@@ -127,15 +127,13 @@ def _sum(what: str) -> str:
     return f"(CASE WHEN {added} > {_MOST} THEN {_MOST} ELSE {added} END)::BIGINT"
 
 
-def _once(what: str, meaning: Meaning) -> str:
-    """What a connection counts, where packets were told at both ends."""
+def _each_way(what: str) -> str:
+    """What a connection counts, where packets of one direction or of both were told at both ends."""
     both = SENT | ARRIVED
     twice_ab, twice_ba = (f"({end} & {both}) = {both}" for end in ("ab", "ba"))
-    if not meaning.each_way:
-        return f"CASE WHEN {twice_ab} OR {twice_ba} THEN {what} // 2 ELSE {what} END"
     return f"""CASE WHEN {twice_ab} THEN CASE WHEN {twice_ba} THEN {what} // 2
         ELSE ({what} + coalesce({what}_back, 0)) // 2 END
-        WHEN {twice_ba} THEN (2 * {what} - coalesce({what}_back, 0)) // 2 ELSE {what} END"""
+        WHEN {twice_ba} THEN (2 * {what} - coalesce({what}_back, 0)) // 2 ELSE {what} END AS {what}"""
 
 
 def fold_sql(records: str, meaning: Meaning, *, places: bool = True, apart: bool = False) -> str:
@@ -157,7 +155,11 @@ def fold_sql(records: str, meaning: Meaning, *, places: bool = True, apart: bool
         ends = "CASE WHEN turn THEN who_b ELSE who_a END AS who_src,"
         ends += "CASE WHEN turn THEN who_a ELSE who_b END AS who_dst,"
     back = own = period = ""
+    both = SENT | ARRIVED
+    once = f"CASE WHEN (c & {both}) = {both} OR (v & {both}) = {both} THEN 2 ELSE 1 END AS twice, packets, bytes"
+    shared = " // twice"
     if meaning.each_way:
+        once, shared = f"{_each_way('packets')}, {_each_way('bytes')}", ""
         for what in ("packets", "bytes"):
             back += f"{_sum(f'CASE WHEN turned THEN {what} END')} AS {what}_back,"
     way = "way"
@@ -203,12 +205,12 @@ done AS (SELECT
          ELSE x END AS y,
     h, n, places, high, {period}
     CASE WHEN NOT decided THEN 0 WHEN turn THEN n - back ELSE back END AS replies,
-    {_once("packets", meaning)} AS packets, {_once("bytes", meaning)} AS bytes, {ends} first, last, place,
+    {once}, {ends} first, last, place,
     {meaning.signals} AS signals
     FROM oriented)
 SELECT src, dst, y, h, {"src_period, dst_period," if apart else ""} {"who_src, who_dst," if meaning.who else ""}
     count(*) AS flows, sum(n)::BIGINT AS records, sum(replies)::BIGINT AS replies,
-    {_sum("packets")} AS packets, {_sum("bytes")} AS bytes,
+    {_sum(f"packets{shared}")} AS packets, {_sum(f"bytes{shared}")} AS bytes,
     min(first) AS first, max(last) AS last, min(place) AS place, bit_or(signals) AS signals,
     min(high)::INTEGER AS sport, {"any_value(places)" if places else "NULL::BIGINT[]"} AS places
 FROM done GROUP BY ALL"""
