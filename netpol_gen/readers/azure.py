@@ -92,8 +92,12 @@ def _unpack_sql(lines: str) -> str:
     # Members of an envelope are told apart first, so that one without tuples is a record that has none.
     members = "CASE WHEN contains(line, '\"records\"') AND json_valid(line)"
     members += " THEN json_extract(line, '$.records[*]')::VARCHAR[] ELSE [] END"
+    # What stands in place of a list of tuples counts beside those that are in order. Looked for where there is any.
+    others = ", ".join(f"json_extract(line, '$.{path.removesuffix('[*]')}')" for path in _TUPLES)
+    odd = f"list_filter(list_concat({others}), lambda v: json_type(v) NOT IN ('ARRAY', 'NULL'))::VARCHAR[]"
+    odd = f"""CASE WHEN regexp_matches(line, '"flowTuples"\\s*:\\s*[^\\s\\[]') THEN {odd} ELSE [] END"""
     return f"""
-SELECT place, coalesce(unnest(CASE WHEN len(found) = 0 THEN [line] ELSE found END), '') AS line
+SELECT place, coalesce(unnest(CASE WHEN len(found) = 0 THEN [line] ELSE list_concat(found, {odd}) END), '') AS line
 FROM (SELECT place, line, CASE WHEN json_valid(line) THEN list_concat({found}, {flat}) ELSE [] END AS found
     FROM (SELECT place, unnest(CASE WHEN len(members) = 0 THEN [line] ELSE members END) AS line
         FROM (SELECT place, line, {members} AS members FROM {lines})))"""

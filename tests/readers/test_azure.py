@@ -190,6 +190,19 @@ def test_bad_tuples_in_the_flat_form_are_counted_as_in_others(tmp_path, bad, alo
     assert sum(asides(flows).values()) == 1
 
 
+@pytest.mark.parametrize("other", [v2(port=40001), ["x"], {"a": 1}, 7, True, None])
+@pytest.mark.parametrize("form", [nsg, vnet])
+def test_what_stands_in_place_of_a_list_counts_beside_the_others(tmp_path, form, other):
+    made = form(v2() if form is nsg else v4())
+    where = made["properties"]["flows"][0]["flows"] if form is nsg else made["flowRecords"]["flows"][0]["flowGroups"]
+    where.append({"flowTuples": other})
+    flows = read_bytes(tmp_path, blob(made), name="PT1H.json")
+    bad = 0 if other is None else 1
+    assert (flows.ledger.read, flows.table.column("records").to_pylist()) == (1 + bad, [1])
+    assert sum(asides(flows).values()) == bad
+    assert all(len(places) == bad for places in flows.ledger.places.values())
+
+
 def damaged(record: dict[str, Any]) -> dict[str, Any]:
     """With its tuples as one text."""
     text = json.dumps(record)
