@@ -28,7 +28,7 @@ def unpack(engine: Engine, account: Account, name: str) -> str:
 
     Several objects may stand on one line: `nr` is the number of the object, `nth` that of the text within it.
     """
-    return vpc_json.unpack(engine, account, f"{name}_lines", _UNWRAP.format(name=name, texts=_TEXTS))
+    return vpc_json.unpack(engine, account, f"{name}_lines", _UNWRAP.format(name=name, texts=f"{_EVENTS}, {_TEXTS}"))
 
 
 def by_order(engine: Engine, lines: str, layout: Layout) -> list[tuple[Layout, str]]:
@@ -87,6 +87,13 @@ def _changes(
     return nrs, nths, numbers, orders
 
 
+# An event without a message is a record all the same, and counted as one that is none.
+_EVENTS = ", ".join(
+    f"CASE WHEN coalesce(json_array_length(line, '$.{events}'), 0) = len(json_extract_string(line, '{messages}')) "
+    f"THEN json_extract_string(line, '{messages}') ELSE list_transform(json_extract(line, '$.{events}[*]'), "
+    "lambda event: coalesce(json_extract_string(event, '$.message'), event::VARCHAR)) END"
+    for events, messages in (("logEvents", "$.logEvents[*].message"), ("events", "$.events[*].message"))
+)
 # What is no text there is no record: Filebeat tells in an object `log` where the line in `message` is from.
 _TEXTS = ", ".join(
     f"CASE WHEN json_type(line, '{path}') = 'VARCHAR' THEN [json_extract_string(line, '{path}')] ELSE [] END"
@@ -98,7 +105,6 @@ SELECT place, nr, nth, trim(regexp_replace(coalesce(message, ''), '\\s+', ' ', '
     SELECT place, nr, CASE WHEN len(found) = 0 AND alone THEN [line] ELSE found END AS texts FROM (
         SELECT place, nr, line,
             CASE WHEN json_valid(line) THEN list_concat(
-                json_extract_string(line, '$.logEvents[*].message'), json_extract_string(line, '$.events[*].message'),
                 {texts},
                 list_transform(list_filter(
                     list_concat(json_extract(line, '$[*]'), json_extract(line, '$.results[*][*]')),

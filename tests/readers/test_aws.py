@@ -617,6 +617,14 @@ def test_results_of_insights_in_an_unknown_order_are_refused_with_advice(tmp_pat
         read_bytes(tmp_path, insights(LINES).encode(), name="results.csv")
 
 
+@pytest.mark.parametrize("name", ["logEvents", "events"])
+def test_events_without_a_message_are_counted(tmp_path, name):
+    events = [{"message": DEFAULTS[0]}, {"id": "2"}, {"message": None}, {"message": DEFAULTS[1]}, 7]
+    flows = read_bytes(tmp_path, json.dumps({"messageType": "DATA_MESSAGE", name: events}).encode(), name="vpc.json")
+    assert (flows.ledger.read, flows.table.column("records").to_pylist()) == (5, [2])
+    assert sum(asides(flows).values()) == 3
+
+
 def test_members_that_are_no_texts_are_no_records(tmp_path):
     """As Filebeat writes: where a line is from stands in `log`."""
     made = [
