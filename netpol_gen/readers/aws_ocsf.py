@@ -59,6 +59,7 @@ _NUMBERS = {
     "connection_info.direction_id": {"1": "inbound", "2": "outbound"},
 }
 """What stands for a word where only its number was kept; traffic that was refused is an activity of its own."""
+_VERDICTS = ("action_id", "disposition_id")
 _UNKNOWN = ("-", "", "unknown", "other")
 """What says no more than a member that is not there."""
 
@@ -167,8 +168,11 @@ def _said(path: str, found: str, kind: str) -> str:
     if "time" in path:
         return f"{found}::VARCHAR"
     if path in _NUMBERS:
-        cases = " ".join(f"WHEN {number} THEN '{word}'" for number, word in _NUMBERS[path].items())
-        return f"CASE try_cast({found} AS BIGINT) {cases} END"
+        cases = " ".join(f"WHEN '{number}' THEN '{word}'" for number, word in _NUMBERS[path].items())
+        # Another verdict than we know is one all the same: what comes after must not make a call of it.
+        other = "WHEN '0' THEN NULL ELSE '-'" if path in _VERDICTS else ""
+        plain = f"regexp_replace({found}::VARCHAR, '\\.0+$', '')"
+        return f"CASE WHEN {found} IS NOT NULL THEN CASE {plain} {cases} {other} END END"
     unknown = ", ".join(f"'{word}'" for word in _UNKNOWN)
     return f"CASE WHEN lower({found}::VARCHAR) NOT IN ({unknown}) THEN {found}::VARCHAR END"
 

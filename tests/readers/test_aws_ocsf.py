@@ -214,6 +214,10 @@ def test_a_member_that_says_nothing_leaves_it_to_the_next(tmp_path):
         ({"activity_id": 6}, "forwarded"),
         ({"activity_id": 6, "action_id": 2.0}, "dropped"),
         ({"activity_id": 1}, "unknown"),
+        ({"activity_id": 6, "action_id": 0}, "forwarded"),
+        ({"activity_id": 6, "action_id": 3}, "unknown"),
+        ({"activity_id": 6, "action_id": 99}, "unknown"),
+        ({"activity_id": 6, "disposition_id": 15}, "unknown"),
     ],
 )
 @pytest.mark.parametrize("kind", ["lines", "parquet"])
