@@ -196,7 +196,8 @@ def of_objects(values: Iterable[Any]) -> Layout | None:
     return Layout(Kind.JSON, tuple(keys), tuple(keys.values()))
 
 
-_MESSAGE_KEYS = ("message", "Message", "log", "@message")
+MESSAGE_KEYS = ("message", "Message", "log", "@message")
+"""Members of an object that hold a text record."""
 
 
 def messages(value: Any) -> list[str] | None:
@@ -212,4 +213,4 @@ def messages(value: Any) -> list[str] | None:
         if isinstance(events, list):
             found = [e.get("message") for e in events if isinstance(e, dict)]
             return [text for text in found if isinstance(text, str)]
-    return [text for key in _MESSAGE_KEYS if isinstance(text := value.get(key), str)] or None
+    return [text for key in MESSAGE_KEYS if isinstance(text := value.get(key), str)] or None

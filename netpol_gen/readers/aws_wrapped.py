@@ -97,7 +97,7 @@ _EVENTS = ", ".join(
 # What is no text there is no record: Filebeat tells in an object `log` where the line in `message` is from.
 _TEXTS = ", ".join(
     f"CASE WHEN json_type(line, '{path}') = 'VARCHAR' THEN [json_extract_string(line, '{path}')] ELSE [] END"
-    for path in ("$.message", "$.Message", "$.log", '$."@message"')
+    for path in (f'$."{key}"' for key in aws_fields.MESSAGE_KEYS)
 )
 _UNWRAP = """
 SELECT place, nr, nth, trim(regexp_replace(coalesce(message, ''), '\\s+', ' ', 'g')) AS line FROM (

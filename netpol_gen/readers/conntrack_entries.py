@@ -30,12 +30,11 @@ LONGEST = 16 * 1024
 
 
 @dataclass(slots=True)
-class Entries:
-    """Entries as columns of one length. Times are nanoseconds since the epoch, `UNKNOWN_TIME` where not told.
+class Ends:
+    """Who talked to whom, as columns of one length.
 
     `server`/`server_port` are the reply tuple's source, `seen_as`/`seen_port` its destination: the client as the server
-    sees it. `meaning` is as in `conntrack_meaning.table`, with `lateness` where only the end is told. `octets` and
-    `packets` are of both directions, -1 where not counted. Addresses are codes of `Addresses`.
+    sees it. Addresses are codes of `Addresses`.
     """
 
     line: Int
@@ -48,6 +47,16 @@ class Entries:
     server_port: Int
     seen_as: Int
     seen_port: Int
+
+
+@dataclass(slots=True)
+class Entries(Ends):
+    """Entries and what they say. Times are nanoseconds since the epoch, `UNKNOWN_TIME` where not told.
+
+    `meaning` is as in `conntrack_meaning.table`, with `lateness` where only the end is told. `octets` and
+    `packets` are of both directions, -1 where not counted. Addresses are codes of `Addresses`.
+    """
+
     meaning: Int
     first: Int
     last: Int
@@ -72,24 +81,14 @@ class Decoded:
 
 
 @dataclass(slots=True)
-class Written:
-    """Entries as written, columns of one length; the first ten are those of `Entries`.
+class Written(Ends):
+    """Entries as written.
 
     `state` is its number in `conntrack_meaning.STATES`; `event` 1 for NEW, `UPDATE`, `DESTROY`, 0 for none; `stamp` the
     event's own time. `start`, `stop` and `age` are as in `conntrack_times.Tail`. Counters are of the original and of
     the reply direction; all four are -1 where not counted.
     """
 
-    line: Int
-    protocol: Int
-    client: Int
-    dialled: Int
-    client_port: Int
-    dialled_port: Int
-    server: Int
-    server_port: Int
-    seen_as: Int
-    seen_port: Int
     state: Int
     unreplied: Int
     assured: Int
@@ -104,6 +103,7 @@ class Written:
     octets_back: Int
 
 
+KEPT = tuple(field.name for field in fields(Ends))
 WRITTEN = tuple(field.name for field in fields(Written))
 
 _MEANINGS = np.array(table(), dtype=np.int64)
@@ -129,16 +129,7 @@ def entries(written: Written) -> Entries:
         ended = (written.event == DESTROY).astype(np.int64)
         meaning |= np.where(late, _LATENESS[ended, written.protocol, written.state], 0)
     return Entries(
-        line=written.line,
-        protocol=written.protocol,
-        client=written.client,
-        dialled=written.dialled,
-        client_port=written.client_port,
-        dialled_port=written.dialled_port,
-        server=written.server,
-        server_port=written.server_port,
-        seen_as=written.seen_as,
-        seen_port=written.seen_port,
+        **{name: getattr(written, name) for name in KEPT},
         meaning=meaning,
         first=first,
         last=last,

@@ -11,7 +11,7 @@ from types import ModuleType
 import numpy as np
 
 from netpol_gen.readers.conntrack_addresses import FIRST_OTHER, Addresses
-from netpol_gen.readers.conntrack_entries import LONGEST, WRITTEN, Decoded, Written, entries
+from netpol_gen.readers.conntrack_entries import KEPT, LONGEST, WRITTEN, Decoded, Written, entries
 from netpol_gen.readers.conntrack_meaning import STATES
 from netpol_gen.readers.conntrack_times import LAST_SECOND, UNKNOWN_TIME
 from netpol_gen.readers.conntrack_words import Int
@@ -20,7 +20,7 @@ from netpol_gen.readers.files import Block
 _VERSION = 1
 _LIMITS = (LONGEST, LAST_SECOND, UNKNOWN_TIME)
 _STATES = tuple(name.encode() for name in STATES[1:])
-_KEPT = 10
+_KEPT = len(KEPT)
 """The first columns of `Written`, which stay as they are; the others are only looked at."""
 _SHORTEST = 64
 """Fewer bytes than any entry has."""
