@@ -26,7 +26,7 @@ _OTHER = re.compile(rb"^[ \t]*[<{]|\ssrc=|^-[AUDI] ", re.MULTILINE)
 """What stands there if this is another kind of file: another document, a text table or `-o save` with XML behind it."""
 _BEGIN = re.compile(rb"<flow[\s>]")
 _END = b"</flow>"
-_MARKUP = re.compile(rb"<\?xml[^<>]*\?>|</?conntrack\s*/?>|<!--(?:[^-]|-(?!-))*+-->|\xef\xbb\xbf")
+_MARKUP = re.compile(rb"<\?xml[^<>]*\?>|</?conntrack\s*/?>|<!--(?:[^-]|-(?!-))*-->|\xef\xbb\xbf")
 """Passed over between flows, byte order marks of files put together as well. None of these may run on over the start of
 another: hostile text would be looked at again from each."""
 _EVENTS = {"new": 1, "update": 2, "destroy": DESTROY}
